@@ -1,0 +1,209 @@
+/*
+ * internal.h: what the C files of the engine share with each other. Not for the binding (nnfast.h) and not for the ISA
+ * files (kernels.h).
+ *
+ *   train.c, predict.c -> mlp.c -> gemm.c -> kernels.h;  all of them -> thread.c, memory.c, dispatch.c
+ */
+#ifndef NNF_INTERNAL_H
+#define NNF_INTERNAL_H
+
+#include "kernels.h"
+#include "nnfast.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* ---- dispatch.c --------------------------------------------------------------------------------------------- */
+
+/* The table of the ISA in use. */
+const nnf_kernels *nnf_active_kernels(nnf_dtype dtype);
+
+/* ---- memory.c ----------------------------------------------------------------------------------------------- */
+
+enum { NNF_ALIGN = 64 }; /* bytes: a cache line, and the longest vector */
+
+/* `bytes` bytes, zeroed, aligned to NNF_ALIGN; NULL when there is no memory. */
+void *nnf_alloc(size_t bytes);
+void nnf_free(void *memory); /* NULL is fine */
+
+/* Hands out pieces of one allocation. With base == NULL it only measures, so that one function both sizes an arena and
+ * lays it out. A product that does not fit sets `overflow`. */
+typedef struct nnf_arena {
+    char *base;
+    size_t used;
+    bool overflow;
+} nnf_arena;
+
+/* rows * columns elements of `size` bytes, aligned to NNF_ALIGN; a meaningless pointer while measuring. */
+void *nnf_take(nnf_arena *arena, nnf_index rows, nnf_index columns, size_t size);
+
+/* ---- thread.c ----------------------------------------------------------------------------------------------- */
+
+typedef struct nnf_team nnf_team;
+typedef void nnf_work(void *context, nnf_team *team, int thread, int n_threads);
+
+/* Runs work(context, team, t, n) for t = 0 .. n - 1 side by side, where n <= n_threads is the team that could be had;
+ * the calling thread is t = 0. Returns when all are done. */
+void nnf_parallel(int n_threads, nnf_work *work, void *context);
+
+/* Waits for the whole team. */
+void nnf_barrier(nnf_team *team);
+
+/* A part of 0 .. n - 1. */
+typedef struct nnf_range {
+    nnf_index begin, end;
+} nnf_range;
+
+/* The share of `thread`: whole units of `unit` elements, as even as that allows. */
+nnf_range nnf_share(nnf_index n, nnf_index unit, int thread, int n_threads);
+
+/* A question to the caller, asked by thread 0 at most every 50 ms: stop now? The others see its answer. */
+typedef struct nnf_poll {
+    int (*ask)(void); /* NULL: never stop */
+    double next;      /* seconds: not before */
+    atomic_bool stop;
+} nnf_poll;
+
+nnf_poll nnf_poll_start(int (*ask)(void));
+bool nnf_poll_stop(nnf_poll *poll, int thread);
+
+/* How many threads `flop` floating-point operations pay for: one more for every 2 MFLOP, at most n_threads. */
+int nnf_team_size(double flop, int n_threads);
+
+/* What a series of like runs (the epochs of a fit) has learned about its team. When the calling thread of a run spends
+ * a good part of it waiting, somebody else is on the CPUs: the next run is tried with half the team, and the faster
+ * size kept for a while. Zero-initialised: nothing learned. */
+typedef struct nnf_pace {
+    int size;          /* team of the next run; 0: as wanted */
+    int runs_left;     /* with this size, before the wanted one is tried again */
+    int patience;      /* runs between two trials, doubled each time */
+    bool on_trial;     /* the next run is to be compared with `seconds` */
+    double seconds;    /* of the run before the trial */
+} nnf_pace;
+
+/* The team to use when `wanted` threads would pay. */
+int nnf_pace_team(const nnf_pace *pace, int wanted);
+
+/* Takes in a run by a team of `size`: its wall time, and the CPU time of its calling thread. */
+void nnf_pace_learn(nnf_pace *pace, int size, double seconds, double cpu_seconds);
+
+/* Wall-clock time, and CPU time of the calling thread, in seconds. */
+double nnf_seconds(void);
+double nnf_cpu_seconds(void);
+
+/* ---- gemm.c ------------------------------------------------------------------------------------------------- */
+
+/* A right-hand operand (k, n): packed in panels, or plain rows with distance ld. */
+typedef struct nnf_operand {
+    const void *data;
+    nnf_index n_rows, n_columns;
+    nnf_index ld; /* 0: packed */
+} nnf_operand;
+
+NNF_INLINE nnf_index nnf_round_up(nnf_index n, nnf_index unit)
+{
+    return (n + unit - 1) / unit * unit;
+}
+
+/* The address of element i; const is the caller's affair, as with memchr. */
+NNF_INLINE void *nnf_at(const nnf_kernels *kernels, const void *array, nnf_index i)
+{
+    return (char *)(size_t)array + i * (nnf_index)kernels->size;
+}
+
+NNF_INLINE nnf_index nnf_n_panels(const nnf_kernels *kernels, nnf_index n_columns)
+{
+    return (n_columns + kernels->panel - 1) / kernels->panel;
+}
+
+/* Stored columns of panel j: `panel`, or what is left in whole vectors. */
+NNF_INLINE nnf_index nnf_panel_width(const nnf_kernels *kernels, nnf_index n_columns, nnf_index j)
+{
+    return nnf_min(kernels->panel, nnf_round_up(n_columns - j * kernels->panel, kernels->lanes));
+}
+
+/* Writes panels [panels.begin, panels.end) of the packed form of B (k, n) with any strides. */
+void nnf_pack(const nnf_kernels *kernels, void *packed, const void *B, nnf_index rs_b, nnf_index cs_b,
+              nnf_index k, nnf_index n, nnf_range panels);
+
+/* The way back: B (k, n), contiguous rows, from its packed form. */
+void nnf_unpack(const nnf_kernels *kernels, void *B, const void *packed, nnf_index k, nnf_index n);
+
+/* Writes columns rows.begin .. rows.end - 1 of panel `j` of B (k, n), both packed, into the packed B^T (n, k);
+ * rows.begin is a multiple of NNF_BLOCK_ROWS. */
+void nnf_pack_transpose(const nnf_kernels *kernels, void *transposed, const void *packed, nnf_index k, nnf_index n,
+                        nnf_index j, nnf_range rows);
+
+/* C = A B for the panels of B in the range, cut into chunks of k that fit the first-level cache. `g` says all but n, b,
+ * ldb and b_exact; its c, bias and value point to column 0 of the whole matrix. */
+void nnf_product(const nnf_kernels *kernels, const nnf_gemm *g, const nnf_operand *B, nnf_range panels);
+
+/* ---- mlp.c -------------------------------------------------------------------------------------------------- */
+
+/* Rows of a batch that pass through all layers together: their activations stay in the second-level cache. A multiple
+ * of the tile heights 6, 8 and 12. */
+enum { NNF_ROW_BLOCK = 96 };
+
+/* One layer of a network in training. The batch has up to max_batch rows. */
+typedef struct nnf_layer {
+    nnf_index n_in, n_out;
+    nnf_index padded_out; /* stored columns of the packed W */
+    nnf_index n_blocks;   /* row blocks of W, NNF_BLOCK_ROWS each */
+    nnf_index ld;         /* row distance of `out` and `delta` */
+    int activation;
+    void *w[4];           /* by nnf_part: W, its two states, its gradient; (n_in, n_out) packed. States may be NULL */
+    void *b[4];           /* likewise, (padded_out) */
+    void *w_transposed;   /* (n_out, n_in) packed; NULL in layer 0, which passes no gradient on */
+    void *squares;        /* (n_blocks, padded_out) column sums of W^2 a block */
+    void *out, *delta;    /* (max_batch, ld) f(z) and dL/dz */
+    const void **out_rows, **delta_rows; /* (max_batch) pointers to their rows */
+} nnf_layer;
+
+struct nnf_network {
+    const nnf_kernels *kernels;
+    nnf_dtype dtype;
+    int n_layers, n_threads, loss, solver;
+    double alpha, momentum, beta_1, beta_2, epsilon;
+    nnf_index max_batch;
+    nnf_layer *layers;              /* (n_layers) */
+    const void **x_rows, **y_rows;  /* (max_batch) rows of the running batch */
+    double *row_loss;               /* (max_batch) */
+    void *scratch;                  /* (n_threads) blocks of dW, see nnf_network_scratch */
+    double *chains;                 /* (n_threads) the same in float64; NULL unless max_batch > NNF_CHAIN_ROWS */
+    nnf_index scratch_size;         /* elements of one thread's block */
+    nnf_pace pace;
+};
+
+/* What every use of a network needs of its description. */
+nnf_status nnf_check_layers(const nnf_config *config);
+
+/* One dense layer as training and prediction both see it: out = f(in W + b), but for a softmax, which needs whole
+ * rows. */
+typedef struct nnf_dense {
+    nnf_operand W;
+    const void *b;
+    int activation;
+} nnf_dense;
+
+/* out (m, n_out), row distance ld, from the m rows `in`; for the panels given. `exact`: rows have no padding to
+ * write. */
+void nnf_dense_forward(const nnf_kernels *kernels, const nnf_dense *layer, nnf_index m, const void *const *in,
+                       void *out, nnf_index ld, bool exact, nnf_range panels);
+
+/* Rows of layer l's input: the batch, or the layer before. */
+const void *const *nnf_layer_input(const nnf_network *network, int l);
+
+/* Forward, for the rows and panels given: out = f(in W + b); softmax and the loss are not this function's business. */
+void nnf_layer_forward(const nnf_network *network, int l, nnf_range rows, nnf_range panels);
+
+/* Backward through layer l >= 1: delta of layer l - 1 = (delta W^T) f'(z), for the rows and panels of W^T given. */
+void nnf_layer_backward(const nnf_network *network, int l, nnf_range rows, nnf_range panels);
+
+/* Output layer: its `out` becomes delta, row_loss is filled. */
+void nnf_layer_output(const nnf_network *network, nnf_range rows);
+
+/* 1/2 alpha |W|^2 from the squares of the last update. */
+double nnf_penalty(const nnf_network *network);
+
+#endif

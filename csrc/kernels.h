@@ -1,0 +1,147 @@
+/*
+ * kernels.h: all that an ISA file sees, and all that the rest of the engine sees of an ISA.
+ *
+ * A kernel table holds the inner loops for one element type on one instruction set. Each ISA file exports one symbol, a
+ * pair of tables (float32, float64). Above this header nobody knows which ISA runs or which type an element has:
+ * element pointers are void, `size` in the table says how many bytes an element takes.
+ *
+ * Packed matrices. A matrix (k, n) is stored as panels of `panel` columns; the last one is as wide as needed, rounded
+ * up to whole vectors. Panel j begins at element j * panel * k, because all panels before it are full:
+ *
+ *      columns  0 .. panel-1       panel .. 2 panel-1      the rest, padded to a multiple of `lanes`
+ *      row 0    [ ............ ]   [ ............ ]        [ ..... ]
+ *      row 1    [ ............ ]   [ ............ ]        [ ..... ]
+ *      ...      one after another  then the next panel
+ *
+ *      element (p, j) of it:  (j / panel) * panel * k  +  p * width(j / panel)  +  j % panel
+ */
+#ifndef NNF_KERNELS_H
+#define NNF_KERNELS_H
+
+#include "nnfast.h"
+
+#include <stddef.h>
+
+#if defined(__GNUC__) || defined(__clang__)
+#define NNF_INLINE static inline __attribute__((always_inline, unused))
+#else
+#define NNF_INLINE static __forceinline
+#endif
+
+/* Unroll a register-tile loop with a constant trip count. Without it gcc keeps the accumulators in memory (3x
+ * slower). */
+#if defined(__clang__)
+#define NNF_UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define NNF_UNROLL _Pragma("GCC unroll 16")
+#else
+#define NNF_UNROLL
+#endif
+
+/* Sums along a row use this many virtual lanes on every ISA: element j goes to lane j % 16, then one fixed tree. */
+enum { NNF_SUM_LANES = 16 };
+
+/* The weights of a layer are updated in blocks of this many rows and one panel of columns. A multiple of every tile
+ * height (1 .. 6, 8, 12) and of every vector length (1 .. 16). */
+enum { NNF_BLOCK_ROWS = 48 };
+
+/* Samples in one chain of a sum over samples (dW, db); chains are merged in order in float64. Part of the results. */
+enum { NNF_CHAIN_ROWS = 4096 };
+
+NNF_INLINE nnf_index nnf_min(nnf_index a, nnf_index b)
+{
+    return a < b ? a : b;
+}
+
+/* Where the accumulators of a product start. */
+typedef enum nnf_start { NNF_FROM_ZERO, NNF_FROM_BIAS, NNF_FROM_C } nnf_start;
+
+/* What happens to a tile of C while it is in the first-level cache. */
+typedef enum nnf_epilogue {
+    NNF_STORE,    /* nothing                                       */
+    NNF_ACTIVATE, /* C = f(C)                                      */
+    NNF_DERIVE    /* C = C * f'(z), from value = f(z): backpropagation */
+} nnf_epilogue;
+
+/* C (m, n) += A (m, k) B (k, n) for one panel, n <= panel. A is given by a table of pointers to contiguous vectors:
+ *   a_columns == 0: a[i] + a_first points to k elements, the row i of A       (forward, dX)
+ *   a_columns == 1: a[p] + a_first points to m elements, the column p of A    (dW = X^T dZ: a[p] is sample p) */
+typedef struct nnf_gemm {
+    nnf_index m, n, k;
+    const void *const *a;
+    nnf_index a_first;
+    int a_columns;
+    int b_exact;         /* 1: B has exactly n readable elements a row; 0: whole vectors (packed, padded) */
+    const void *b;       /* (k, n), row distance ldb */
+    nnf_index ldb;
+    int c_exact;         /* 1: C has exactly n elements a row; 0: rounded up, and the padding may be overwritten */
+    void *c;             /* (m, n), row distance ldc */
+    nnf_index ldc;
+    nnf_start start;
+    const void *bias;    /* (n), with NNF_FROM_BIAS */
+    nnf_epilogue epilogue;
+    int activation;      /* nnf_activation, with NNF_ACTIVATE and NNF_DERIVE */
+    const void *value;   /* (m, n), row distance ldv, with NNF_DERIVE */
+    nnf_index ldv;
+} nnf_gemm;
+
+/* One step of an optimizer on a block of n contiguous elements: weights w, sums over samples of the loss gradient dw,
+ * and states s1, s2 all have one layout. The gradient is g = (dw + alpha w) * inv_rows. */
+typedef struct nnf_update {
+    nnf_index n;
+    const void *dw;
+    void *w, *s1, *s2;
+    double alpha, inv_rows, rate, momentum, beta_1, beta_2, epsilon;
+} nnf_update;
+
+enum { NNF_GRADIENT = NNF_N_SOLVERS };
+
+/* The inner loops of one element type on one ISA. */
+typedef struct nnf_kernels {
+    size_t size;     /* bytes of an element */
+    nnf_index lanes; /* elements of a vector */
+    nnf_index panel; /* columns of a full panel */
+
+    void (*gemm)(const nnf_gemm *g);
+
+    /* out = f(x); out = dy * f'(z) with y = f(z). n elements each; out may be an input. */
+    void (*activate)(int activation, nnf_index n, void *out, const void *x);
+    void (*derive)(int activation, nnf_index n, void *out, const void *y, const void *dy);
+    void (*log)(nnf_index n, void *out, const void *x);
+
+    /* x (m, n) with row distance ldx, in place: each row to probabilities. */
+    void (*softmax)(nnf_index m, nnf_index n, void *x, nnf_index ldx);
+
+    /* z (m, n), row distance ldz: in, the output layer before its activation; out, the delta (output - target) against
+     * the rows y[0] .. y[m - 1]. row_loss (m): the loss of each row, summed over outputs. */
+    void (*output)(int loss, nnf_index m, nnf_index n, void *z, nnf_index ldz, const void *const *y, double *row_loss);
+
+    /* sums (n) = sum over the rows of x (m, n), row by row: one chain a column. Rows are padded to whole vectors. */
+    void (*column_sums)(nnf_index m, nnf_index n, void *sums, const void *x, nnf_index ldx);
+
+    /* squares (n) = sum over the rows of w (m, n)^2, one chain a column; n is a multiple of lanes. */
+    void (*column_squares)(nnf_index m, nnf_index n, void *squares, const void *w);
+
+    /* The sum of x (m, n), row distance ldx, in float64: element j of every row into lane j % 16, rows in order. */
+    double (*sum)(nnf_index m, nnf_index n, const void *x, nnf_index ldx);
+
+    /* sums += x and x = sums for n elements: chains of samples merged in float64. */
+    void (*widen_add)(nnf_index n, double *sums, const void *x);
+    void (*narrow)(nnf_index n, void *x, const double *sums);
+
+    /* dst (n, m) = src (m, n)^T; the rows of dst are written in whole vectors (m rounded up), padded with zeros. */
+    void (*transpose)(nnf_index m, nnf_index n, void *dst, nnf_index ldd, const void *src, nnf_index lds);
+
+    /* One optimizer step, by nnf_solver; NNF_GRADIENT writes g to s1 and leaves w. */
+    void (*update)(int solver, const nnf_update *u);
+} nnf_kernels;
+
+typedef struct nnf_isa_kernels {
+    const nnf_kernels *of[2]; /* by nnf_dtype */
+} nnf_isa_kernels;
+
+#define NNF_ISA(name, cpu) extern const nnf_isa_kernels nnf_kernels_##name;
+#include "isa.def"
+#undef NNF_ISA
+
+#endif

@@ -1,0 +1,149 @@
+/*
+ * gemm_ukr.inc.h: the matrix micro-kernel, written once for every ISA and type, and the tiling of one panel with it.
+ *
+ * A tile holds `height` x `vectors` accumulators in registers. Each element of C is ONE chain of fused multiply-adds in
+ * k order that starts from zero, the bias or C itself; so its bits depend neither on the tile it falls in nor on how k
+ * is cut into calls. The accumulators must hide the latency of an FMA (4 cycles x 2 units: at least 8) and fit the
+ * registers beside one row of B and one broadcast element of A (24 of 32 registers, 12 of 16).
+ *
+ * Functions with constant arguments are inlined and specialised; the loop over k of a 6 x 4 tile is 4 loads of B and 6
+ * times (broadcast, 4 FMA), without a stack access.
+ */
+
+enum { V(MAX_HEIGHT) = 12 };
+
+/* C rows i .. i + height - 1, all columns of the panel. */
+NNF_INLINE void V(tile)(int height, int vectors, int a_columns, int b_exact, const nnf_gemm *g, nnf_index i)
+{
+    const nnf_index last = g->n - (vectors - 1) * LANES; /* valid lanes of the last vector */
+    const int c_masked = g->c_exact && last != LANES;    /* masked stores are slow on some CPUs (AVX2 on Zen) */
+    const nnf_index ldb = g->ldb, ldc = g->ldc, k = g->k;
+    const T *b = (const T *)g->b;
+    T *c = (T *)g->c + i * ldc;
+    VT vacc[V(MAX_HEIGHT)][NNF_TILE_VECTORS];
+
+    NNF_UNROLL
+    for (int v = 0; v < vectors; v++) {
+        VT vbias = V(zero)();
+        if (g->start == NNF_FROM_BIAS) {
+            const T *bias = (const T *)g->bias + v * LANES;
+            vbias = v == vectors - 1 ? V(load_n)(bias, last) : V(load)(bias);
+        }
+        NNF_UNROLL
+        for (int r = 0; r < height; r++)
+            vacc[r][v] = vbias;
+    }
+    if (g->start == NNF_FROM_C) {
+        NNF_UNROLL
+        for (int r = 0; r < height; r++) {
+            NNF_UNROLL
+            for (int v = 0; v < vectors; v++) {
+                const T *from = c + r * ldc + v * LANES;
+                vacc[r][v] = c_masked && v == vectors - 1 ? V(load_n)(from, last) : V(load)(from);
+            }
+        }
+    }
+
+    const T *const *columns = (const T *const *)(const void *)g->a;
+    const nnf_index first = g->a_first + (a_columns ? i : 0);
+    const T *rows[V(MAX_HEIGHT)];
+    if (!a_columns) {
+        NNF_UNROLL
+        for (int r = 0; r < height; r++)
+            rows[r] = columns[i + r] + first;
+    }
+    for (nnf_index p = 0; p < k; p++, b += ldb) {
+        VT vb[NNF_TILE_VECTORS];
+        NNF_UNROLL
+        for (int v = 0; v < vectors; v++)
+            vb[v] = b_exact && v == vectors - 1 ? V(load_n)(b + v * LANES, last) : V(load)(b + v * LANES);
+        const T *column = a_columns ? columns[p] + first : NULL;
+        NNF_UNROLL
+        for (int r = 0; r < height; r++) {
+            VT va = V(set1)(a_columns ? column[r] : rows[r][p]);
+            NNF_UNROLL
+            for (int v = 0; v < vectors; v++)
+                vacc[r][v] = V(fma)(va, vb[v], vacc[r][v]);
+        }
+    }
+
+    NNF_UNROLL
+    for (int r = 0; r < height; r++) {
+        NNF_UNROLL
+        for (int v = 0; v < vectors; v++) {
+            T *to = c + r * ldc + v * LANES;
+            if (c_masked && v == vectors - 1)
+                V(store_n)(to, vacc[r][v], last);
+            else
+                V(store)(to, vacc[r][v]);
+        }
+    }
+}
+
+/* The tile just stored is in the first-level cache: finish it there. Padding may be finished too; rows that lie one
+ * after another are one array. */
+static void V(finish_tile)(const nnf_gemm *g, nnf_index i, nnf_index height)
+{
+    const nnf_index stored = g->c_exact ? g->n : (g->n + LANES - 1) / LANES * LANES;
+    const int joined = g->ldc == stored && (g->epilogue == NNF_ACTIVATE || g->ldv == stored);
+    const nnf_index rows = joined ? 1 : height, n = joined ? height * stored : stored;
+    for (nnf_index r = i; r < i + rows; r++) {
+        T *c = (T *)g->c + r * g->ldc;
+        if (g->epilogue == NNF_ACTIVATE)
+            V(activate)(g->activation, n, c, c);
+        else
+            V(derive)(g->activation, n, c, (const T *)g->value + r * g->ldv, c);
+    }
+}
+
+/* Rows of the next tile when `left` remain and `most` fit the registers: full tiles, and a last pair split evenly,
+ * since a tile of one or two rows takes as long as one of four. */
+NNF_INLINE nnf_index V(next_height)(nnf_index left, nnf_index most)
+{
+    nnf_index height = left > most && left < 2 * most ? (left + 1) / 2 : nnf_min(left, most);
+    return height >= 12 ? 12 : height >= 8 ? 8 : nnf_min(height, 6);
+}
+
+/* All rows of C, for a panel of `vectors` vectors. */
+NNF_INLINE void V(gemm_panel)(int vectors, int a_columns, int b_exact, const nnf_gemm *g)
+{
+    const nnf_index most = NNF_TILE_ACCUMULATORS / vectors;
+    for (nnf_index i = 0, height; i < g->m; i += height) {
+        height = V(next_height)(g->m - i, most);
+#define TILE(rows)                                             \
+    case rows:                                                 \
+        if (rows * vectors <= NNF_TILE_ACCUMULATORS)           \
+            V(tile)(rows, vectors, a_columns, b_exact, g, i);  \
+        break;
+        switch (height) {
+            TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(8) TILE(12)
+        default:
+            break;
+        }
+#undef TILE
+        if (g->epilogue != NNF_STORE)
+            V(finish_tile)(g, i, height);
+    }
+}
+
+static void V(gemm)(const nnf_gemm *g)
+{
+    const nnf_index vectors = (g->n + LANES - 1) / LANES;
+#define PANEL(count)                              \
+    case count:                                   \
+        if (count <= NNF_TILE_VECTORS) {          \
+            if (g->a_columns)                     \
+                V(gemm_panel)(count, 1, 0, g);    \
+            else if (g->b_exact)                  \
+                V(gemm_panel)(count, 0, 1, g);    \
+            else                                  \
+                V(gemm_panel)(count, 0, 0, g);    \
+        }                                         \
+        break;
+    switch (vectors) {
+        PANEL(1) PANEL(2) PANEL(3) PANEL(4)
+    default:
+        break;
+    }
+#undef PANEL
+}

@@ -1,0 +1,299 @@
+/*
+ * rowops.inc.h: loops over rows and columns: the activations on arrays, softmax, the losses with their gradient, column
+ * sums, and the transposition of a block.
+ *
+ * Sums along a row follow one rule on every ISA: element j goes to virtual lane j % 16, then a fixed tree. Vectors of
+ * 16 / LANES accumulators hold those lanes.
+ */
+
+enum { V(SUM_VECTORS) = NNF_SUM_LANES / LANES };
+
+/* ---- elementwise ---- */
+
+#define NNF_ROW(NAME, name)                                                        \
+    case NNF_##NAME:                                                               \
+        for (; j + LANES <= n; j += LANES)                                         \
+            V(store)(to + j, V(name)(V(load)(from + j)));                          \
+        if (j < n)                                                                 \
+            V(store_n)(to + j, V(name)(V(load_n)(from + j, n - j)), n - j);        \
+        break;
+static void V(activate)(int activation, nnf_index n, void *out, const void *x)
+{
+    T *to = (T *)out;
+    const T *from = (const T *)x;
+    nnf_index j = 0;
+    switch (activation) {
+#include "../activation.def"
+    default:
+        break;
+    }
+}
+#undef NNF_ROW
+
+#define NNF_ROW(NAME, name)                                                                                            \
+    case NNF_##NAME:                                                                                                   \
+        for (; j + LANES <= n; j += LANES)                                                                             \
+            V(store)(to + j, V(mul)(V(load)(d + j), V(name##_grad)(V(load)(value + j))));                              \
+        if (j < n)                                                                                                     \
+            V(store_n)(to + j, V(mul)(V(load_n)(d + j, n - j), V(name##_grad)(V(load_n)(value + j, n - j))), n - j);   \
+        break;
+static void V(derive)(int activation, nnf_index n, void *out, const void *y, const void *dy)
+{
+    T *to = (T *)out;
+    const T *value = (const T *)y, *d = (const T *)dy;
+    nnf_index j = 0;
+    switch (activation) {
+#include "../activation.def"
+    default:
+        break;
+    }
+}
+#undef NNF_ROW
+
+static void V(log_array)(nnf_index n, void *out, const void *x)
+{
+    for (nnf_index j = 0; j < n; j += LANES) {
+        nnf_index count = nnf_min(n - j, LANES);
+        V(store_n)((T *)out + j, V(log)(V(load_n)((const T *)x + j, count)), count);
+    }
+}
+
+/* ---- sums along a row ---- */
+
+/* Adds the 16 virtual lanes: 8 + 8, 4 + 4, 2 + 2, 1 + 1. */
+NNF_INLINE T V(sum_lanes)(const VT *vsum)
+{
+    T lane[NNF_SUM_LANES];
+    for (int a = 0; a < V(SUM_VECTORS); a++)
+        V(store)(lane + a * LANES, vsum[a]);
+    for (int half = NNF_SUM_LANES / 2; half > 0; half /= 2)
+        for (int j = 0; j < half; j++)
+            lane[j] = lane[j] + lane[j + half];
+    return lane[0];
+}
+
+/* Adds n elements to the virtual lanes; x[0] belongs to lane 0. */
+NNF_INLINE void V(add_to_lanes)(VT *vsum, nnf_index n, const T *x)
+{
+    for (nnf_index j = 0; j < n; j += LANES) {
+        const nnf_index a = j / LANES % V(SUM_VECTORS);
+        vsum[a] = V(add)(vsum[a], V(load_n)(x + j, nnf_min(n - j, LANES)));
+    }
+}
+
+static T V(row_sum)(nnf_index n, const T *x)
+{
+    VT vsum[V(SUM_VECTORS)];
+    for (int a = 0; a < V(SUM_VECTORS); a++)
+        vsum[a] = V(zero)();
+    V(add_to_lanes)(vsum, n, x);
+    return V(sum_lanes)(vsum);
+}
+
+/* ---- softmax ---- */
+
+/* exp(x - max) / sum. A NaN or +inf in the row makes the whole row NaN, whatever max returns for it. */
+static void V(softmax_row)(nnf_index n, T *x)
+{
+    T largest = x[0];
+    for (nnf_index j = 1; j < n; j++)
+        largest = largest < x[j] ? x[j] : largest;
+    const VT vmax = V(set1)(largest);
+    for (nnf_index j = 0; j < n; j += LANES) {
+        nnf_index count = nnf_min(n - j, LANES);
+        V(store_n)(x + j, V(exp)(V(sub)(V(load_n)(x + j, count), vmax)), count);
+    }
+    const VT vsum = V(set1)(V(row_sum)(n, x));
+    for (nnf_index j = 0; j < n; j += LANES) {
+        nnf_index count = nnf_min(n - j, LANES);
+        V(store_n)(x + j, V(div)(V(load_n)(x + j, count), vsum), count);
+    }
+}
+
+static void V(softmax)(nnf_index m, nnf_index n, void *x, nnf_index ldx)
+{
+    for (nnf_index i = 0; i < m; i++)
+        V(softmax_row)(n, (T *)x + i * ldx);
+}
+
+/* ---- losses ---- */
+
+/* p between eps and 1 - eps, as scikit-learn clips it; NaN stays. */
+NNF_INLINE VT V(clip_probability)(VT p)
+{
+    const VT veps = V(set1)(EPSILON), vtop = V(set1)((T)1 - EPSILON);
+    VT low = V(select)(V(lt)(p, veps), veps, p);
+    return V(select)(V(lt)(vtop, low), vtop, low);
+}
+
+/* The loss of one output `p` against its target `y`, as scikit-learn's functions of these names sum it. */
+NNF_INLINE VT V(loss_term)(int loss, VT p, VT y)
+{
+    const VT vone = V(set1)((T)1);
+    switch (loss) {
+    case NNF_SQUARED_ERROR: {
+        VT d = V(sub)(p, y);
+        return V(mul)(V(set1)((T)0.5), V(mul)(d, d));
+    }
+    case NNF_LOG_LOSS:
+        return V(neg)(V(mul)(y, V(log)(V(clip_probability)(p))));
+    case NNF_BINARY_LOG_LOSS: {
+        VT q = V(clip_probability)(p);
+        VT fires = V(mul)(y, V(log)(q));
+        VT rests = V(mul)(V(sub)(vone, y), V(log)(V(sub)(vone, q)));
+        return V(neg)(V(add)(fires, rests));
+    }
+    default: { /* NNF_POISSON; 0 log(0 / p) counts as 0, and as NaN when 0 / p is */
+        VT ratio = V(div)(y, p);
+        VT product = V(mul)(y, V(log)(ratio));
+        VT ylogy = V(select)(V(eq)(y, V(zero)()), V(mul)(y, ratio), product);
+        return V(add)(V(sub)(ylogy, y), p);
+    }
+    }
+}
+
+/* Outputs of a chunk: a whole number of the 16 virtual lanes. */
+enum { V(CHUNK) = 4 * NNF_SUM_LANES };
+
+/* n <= CHUNK outputs p with targets y: terms of the loss, and p becomes the delta p - y of a canonical pair of output
+ * activation and loss. */
+static void V(loss_chunk)(int loss, nnf_index n, T *terms, T *p, const T *y)
+{
+    for (nnf_index j = 0; j < n; j += LANES) {
+        const nnf_index count = nnf_min(n - j, LANES);
+        VT vp = V(load_n)(p + j, count), vy = V(load_n)(y + j, count);
+        V(store)(terms + j, V(loss_term)(loss, vp, vy));
+        V(store_n)(p + j, V(sub)(vp, vy), count);
+    }
+}
+
+/* One row of several outputs. */
+static double V(output_row)(int loss, int link, nnf_index n, T *z, const T *y)
+{
+    VT vsum[V(SUM_VECTORS)];
+    T terms[V(CHUNK)];
+    for (int a = 0; a < V(SUM_VECTORS); a++)
+        vsum[a] = V(zero)();
+    if (loss == NNF_LOG_LOSS)
+        V(softmax_row)(n, z);
+    else
+        V(activate)(link, n, z, z);
+    for (nnf_index j = 0; j < n; j += V(CHUNK)) {
+        const nnf_index count = nnf_min(n - j, V(CHUNK));
+        V(loss_chunk)(loss, count, terms, z + j, y + j);
+        V(add_to_lanes)(vsum, count, terms);
+    }
+    return (double)V(sum_lanes)(vsum);
+}
+
+/* One output a row: rows side by side in the vectors. */
+static void V(output_column)(int loss, int link, nnf_index m, T *z, nnf_index ldz, const void *const *y,
+                             double *row_loss)
+{
+    T terms[V(CHUNK)], p[V(CHUNK)], target[V(CHUNK)];
+    for (nnf_index i = 0; i < m; i += V(CHUNK)) {
+        const nnf_index count = nnf_min(m - i, V(CHUNK));
+        for (nnf_index r = 0; r < count; r++) {
+            p[r] = z[(i + r) * ldz];
+            target[r] = *(const T *)y[i + r];
+        }
+        V(activate)(link, count, p, p);
+        V(loss_chunk)(loss, count, terms, p, target);
+        for (nnf_index r = 0; r < count; r++) {
+            z[(i + r) * ldz] = p[r];
+            row_loss[i + r] = (double)terms[r];
+        }
+    }
+}
+
+static void V(output)(int loss, nnf_index m, nnf_index n, void *z, nnf_index ldz, const void *const *y,
+                      double *row_loss)
+{
+    static const int links[NNF_N_LOSSES] = {
+        [NNF_SQUARED_ERROR] = NNF_IDENTITY,
+        [NNF_BINARY_LOG_LOSS] = NNF_LOGISTIC,
+        [NNF_POISSON] = NNF_EXP,
+    };
+    if (n == 1 && loss != NNF_LOG_LOSS) {
+        V(output_column)(loss, links[loss], m, (T *)z, ldz, y, row_loss);
+        return;
+    }
+    for (nnf_index i = 0; i < m; i++)
+        row_loss[i] = V(output_row)(loss, links[loss], n, (T *)z + i * ldz, (const T *)y[i]);
+}
+
+/* ---- sums over rows ---- */
+
+static void V(column_sums)(nnf_index m, nnf_index n, void *sums, const void *x, nnf_index ldx)
+{
+    for (nnf_index j = 0; j < n; j += LANES) {
+        VT vsum = V(zero)();
+        for (nnf_index i = 0; i < m; i++)
+            vsum = V(add)(vsum, V(load)((const T *)x + i * ldx + j));
+        V(store_n)((T *)sums + j, vsum, nnf_min(n - j, LANES));
+    }
+}
+
+static void V(column_squares)(nnf_index m, nnf_index n, void *squares, const void *w)
+{
+    for (nnf_index j = 0; j < n; j += LANES) {
+        VT vsum = V(zero)();
+        for (nnf_index i = 0; i < m; i++) {
+            VT vw = V(load)((const T *)w + i * n + j);
+            vsum = V(fma)(vw, vw, vsum);
+        }
+        V(store)((T *)squares + j, vsum);
+    }
+}
+
+static double V(sum)(nnf_index m, nnf_index n, const void *x, nnf_index ldx)
+{
+    double lane[NNF_SUM_LANES] = {0};
+    for (nnf_index i = 0; i < m; i++) {
+        const T *row = (const T *)x + i * ldx;
+        nnf_index j = 0;
+        for (; j + NNF_SUM_LANES <= n; j += NNF_SUM_LANES)
+            for (int l = 0; l < NNF_SUM_LANES; l++)
+                lane[l] += (double)row[j + l];
+        for (int l = 0; j + l < n; l++)
+            lane[l] += (double)row[j + l];
+    }
+    for (int half = NNF_SUM_LANES / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; l++)
+            lane[l] += lane[l + half];
+    return lane[0];
+}
+
+static void V(widen_add)(nnf_index n, double *sums, const void *x)
+{
+    for (nnf_index j = 0; j < n; j++)
+        sums[j] += (double)((const T *)x)[j];
+}
+
+static void V(narrow)(nnf_index n, void *x, const double *sums)
+{
+    for (nnf_index j = 0; j < n; j++)
+        ((T *)x)[j] = (T)sums[j];
+}
+
+/* ---- transposition ---- */
+
+static void V(transpose_block)(nnf_index m, nnf_index n, void *dst, nnf_index ldd, const void *src, nnf_index lds)
+{
+    for (nnf_index i = 0; i < m; i += LANES) {
+        for (nnf_index j = 0; j < n; j += LANES) {
+            const nnf_index rows = nnf_min(m - i, LANES), columns = nnf_min(n - j, LANES);
+            const T *from = (const T *)src + i * lds + j;
+            T *to = (T *)dst + j * ldd + i;
+            VT block[LANES];
+            NNF_UNROLL
+            for (int r = 0; r < LANES; r++)
+                block[r] = r < rows ? V(load_n)(from + r * lds, columns) : V(zero)();
+            V(transpose)(block);
+            NNF_UNROLL
+            for (int c = 0; c < LANES; c++)
+                if (c < columns)
+                    V(store)(to + c * ldd, block[c]);
+        }
+    }
+}

@@ -1,0 +1,294 @@
+/*
+ * mlp.c: the network: its description and arena, parameters in and out, and the passes through one layer: forward,
+ * output delta, backward. Over which rows, in what order and with how many threads they run: train.c and predict.c.
+ */
+#include "internal.h"
+
+#include <stdint.h>
+#include <string.h>
+
+/* ---- description ---- */
+
+/* The output activation whose delta with this loss is output - target. */
+static int output_activation(int loss)
+{
+    static const int activation[NNF_N_LOSSES] = {
+        [NNF_SQUARED_ERROR] = NNF_IDENTITY,
+        [NNF_LOG_LOSS] = NNF_SOFTMAX,
+        [NNF_BINARY_LOG_LOSS] = NNF_LOGISTIC,
+        [NNF_POISSON] = NNF_EXP,
+    };
+    return activation[loss];
+}
+
+/* What every use of a network needs. */
+nnf_status nnf_check_layers(const nnf_config *config)
+{
+    if (config->n_layers < 1 || config->n_threads < 1 || (config->dtype != NNF_FLOAT32 && config->dtype != NNF_FLOAT64))
+        return NNF_BAD_CONFIG;
+    for (int l = 0; l <= config->n_layers; l++)
+        if (config->sizes[l] < 1)
+            return NNF_BAD_CONFIG;
+    for (int l = 0; l < config->n_layers; l++) {
+        const int last = l == config->n_layers - 1 ? NNF_SOFTMAX : NNF_N_ACTIVATIONS - 1;
+        if (config->activations[l] < 0 || config->activations[l] > last)
+            return NNF_BAD_CONFIG;
+    }
+    return NNF_OK;
+}
+
+/* What training needs besides. */
+static nnf_status check_training(const nnf_config *config)
+{
+    if (config->loss < 0 || config->loss >= NNF_N_LOSSES || config->solver < 0 || config->solver >= NNF_N_SOLVERS
+        || config->max_batch < 1 || config->activations[config->n_layers - 1] != output_activation(config->loss))
+        return NNF_BAD_CONFIG;
+    return NNF_OK;
+}
+
+/* ---- arena ---- */
+
+/* Elements between two rows of a batch matrix: whole vectors, and no multiple of 4096 bytes, which would put all rows
+ * of a column into one set of the first-level cache. */
+static nnf_index row_distance(const nnf_kernels *kernels, nnf_index columns)
+{
+    nnf_index ld = nnf_round_up(columns, kernels->lanes);
+    if (ld * (nnf_index)kernels->size % 4096 == 0)
+        ld += NNF_ALIGN / (nnf_index)kernels->size;
+    return ld;
+}
+
+/* Which parts of the parameters a network of this description keeps. */
+static bool keeps(const nnf_config *config, int part)
+{
+    static const int n_states[NNF_N_SOLVERS] = {[NNF_SGD] = 0, [NNF_MOMENTUM] = 1, [NNF_NESTEROV] = 1, [NNF_ADAM] = 2};
+    if (part == NNF_GRADIENTS)
+        return config->keep_gradients != 0;
+    return part == NNF_PARAMETERS || part <= NNF_PARAMETERS + n_states[config->solver];
+}
+
+/* Places everything of the network in the arena. Runs twice: to measure, and to lay out. */
+static void lay_out(nnf_arena *arena, const nnf_config *config, nnf_network *network)
+{
+    const nnf_kernels *kernels = nnf_active_kernels(config->dtype);
+    const nnf_index max_batch = config->max_batch;
+    const size_t size = kernels->size;
+    nnf_layer *layers = nnf_take(arena, config->n_layers, 1, sizeof *layers);
+
+    for (int l = 0; l < config->n_layers; l++) {
+        const nnf_index n_in = config->sizes[l], n_out = config->sizes[l + 1];
+        nnf_layer layer = {
+            .n_in = n_in,
+            .n_out = n_out,
+            .padded_out = nnf_round_up(n_out, kernels->lanes),
+            .n_blocks = (n_in + NNF_BLOCK_ROWS - 1) / NNF_BLOCK_ROWS,
+            .ld = row_distance(kernels, n_out),
+            .activation = config->activations[l],
+        };
+        for (int part = NNF_PARAMETERS; part <= NNF_GRADIENTS; part++) {
+            if (!keeps(config, part))
+                continue;
+            layer.w[part] = nnf_take(arena, n_in, layer.padded_out, size);
+            layer.b[part] = nnf_take(arena, 1, layer.padded_out, size);
+        }
+        if (l > 0)
+            layer.w_transposed = nnf_take(arena, n_out, nnf_round_up(n_in, kernels->lanes), size);
+        layer.squares = nnf_take(arena, layer.n_blocks, layer.padded_out, size);
+        layer.out = nnf_take(arena, max_batch, layer.ld, size);
+        layer.delta = nnf_take(arena, max_batch, layer.ld, size);
+        layer.out_rows = nnf_take(arena, max_batch, 1, sizeof *layer.out_rows);
+        layer.delta_rows = nnf_take(arena, max_batch, 1, sizeof *layer.delta_rows);
+        if (layers != NULL)
+            layers[l] = layer;
+    }
+    const nnf_index scratch_size = NNF_BLOCK_ROWS * kernels->panel;
+    *network = (nnf_network){
+        .kernels = kernels,
+        .dtype = config->dtype,
+        .n_layers = config->n_layers,
+        .n_threads = config->n_threads,
+        .loss = config->loss,
+        .solver = config->solver,
+        .alpha = config->alpha,
+        .momentum = config->momentum,
+        .beta_1 = config->beta_1,
+        .beta_2 = config->beta_2,
+        .epsilon = config->epsilon,
+        .max_batch = max_batch,
+        .layers = layers,
+        .x_rows = nnf_take(arena, max_batch, 1, sizeof *network->x_rows),
+        .y_rows = nnf_take(arena, max_batch, 1, sizeof *network->y_rows),
+        .row_loss = nnf_take(arena, max_batch, 1, sizeof *network->row_loss),
+        .scratch = nnf_take(arena, config->n_threads, scratch_size, size),
+        .chains = max_batch > NNF_CHAIN_ROWS ? nnf_take(arena, config->n_threads, scratch_size, sizeof(double)) : NULL,
+        .scratch_size = scratch_size,
+    };
+}
+
+nnf_status nnf_network_create(const nnf_config *config, nnf_network **out)
+{
+    *out = NULL;
+    nnf_status status = nnf_check_layers(config);
+    if (status == NNF_OK)
+        status = check_training(config);
+    if (status != NNF_OK)
+        return status;
+
+    nnf_network plan;
+    nnf_arena arena = {0};
+    (void)nnf_take(&arena, 1, 1, sizeof plan);
+    lay_out(&arena, config, &plan);
+    if (arena.overflow)
+        return NNF_TOO_LARGE;
+    arena = (nnf_arena){.base = nnf_alloc(arena.used)};
+    if (arena.base == NULL)
+        return NNF_NO_MEMORY;
+    nnf_network *network = nnf_take(&arena, 1, 1, sizeof plan);
+    lay_out(&arena, config, network);
+
+    for (int l = 0; l < network->n_layers; l++) {
+        nnf_layer *layer = &network->layers[l];
+        for (nnf_index i = 0; i < network->max_batch; i++) {
+            layer->out_rows[i] = nnf_at(network->kernels, layer->out, i * layer->ld);
+            layer->delta_rows[i] = nnf_at(network->kernels, layer->delta, i * layer->ld);
+        }
+    }
+    *out = network;
+    return NNF_OK;
+}
+
+void nnf_network_free(nnf_network *network)
+{
+    nnf_free(network); /* the arena begins with it */
+}
+
+/* ---- parameters in and out ---- */
+
+static nnf_status check_part(const nnf_network *network, nnf_part part)
+{
+    const bool kept = part >= NNF_PARAMETERS && part <= NNF_GRADIENTS && network->layers[0].w[part] != NULL;
+    return kept ? NNF_OK : NNF_BAD_ARGUMENT;
+}
+
+/* What is derived from W: its transpose for the backward pass, and its squares for the penalty. */
+static void derive_from_weights(const nnf_network *network, const nnf_layer *layer)
+{
+    const nnf_kernels *kernels = network->kernels;
+    for (nnf_index j = 0; j < nnf_n_panels(kernels, layer->n_out); j++) {
+        const nnf_index width = nnf_panel_width(kernels, layer->n_out, j), first = j * kernels->panel;
+        for (nnf_index block = 0; block < layer->n_blocks; block++) {
+            const nnf_index begin = block * NNF_BLOCK_ROWS, end = nnf_min(layer->n_in, begin + NNF_BLOCK_ROWS);
+            kernels->column_squares(end - begin, width,
+                                    nnf_at(kernels, layer->squares, block * layer->padded_out + first),
+                                    nnf_at(kernels, layer->w[NNF_PARAMETERS], first * layer->n_in + begin * width));
+            if (layer->w_transposed != NULL)
+                nnf_pack_transpose(kernels, layer->w_transposed, layer->w[NNF_PARAMETERS], layer->n_in, layer->n_out, j,
+                                   (nnf_range){begin, end});
+        }
+    }
+}
+
+nnf_status nnf_network_load(nnf_network *network, nnf_part part, const void *const *arrays)
+{
+    const nnf_kernels *kernels = network->kernels;
+    if (check_part(network, part) != NNF_OK)
+        return NNF_BAD_ARGUMENT;
+    for (int l = 0; l < network->n_layers; l++) {
+        nnf_layer *layer = &network->layers[l];
+        const nnf_range panels = {0, nnf_n_panels(kernels, layer->n_out)};
+        nnf_pack(kernels, layer->w[part], arrays[l], layer->n_out, 1, layer->n_in, layer->n_out, panels);
+        nnf_pack(kernels, layer->b[part], arrays[network->n_layers + l], layer->n_out, 1, 1, layer->n_out, panels);
+        if (part == NNF_PARAMETERS)
+            derive_from_weights(network, layer);
+    }
+    return NNF_OK;
+}
+
+nnf_status nnf_network_store(const nnf_network *network, nnf_part part, void *const *arrays)
+{
+    if (check_part(network, part) != NNF_OK)
+        return NNF_BAD_ARGUMENT;
+    for (int l = 0; l < network->n_layers; l++) {
+        const nnf_layer *layer = &network->layers[l];
+        nnf_unpack(network->kernels, arrays[l], layer->w[part], layer->n_in, layer->n_out);
+        nnf_unpack(network->kernels, arrays[network->n_layers + l], layer->b[part], 1, layer->n_out);
+    }
+    return NNF_OK;
+}
+
+double nnf_penalty(const nnf_network *network)
+{
+    double squares = 0;
+    if (network->alpha == 0)
+        return 0;
+    for (int l = 0; l < network->n_layers; l++) {
+        const nnf_layer *layer = &network->layers[l];
+        squares += network->kernels->sum(layer->n_blocks, layer->n_out, layer->squares, layer->padded_out);
+    }
+    return 0.5 * network->alpha * squares;
+}
+
+/* ---- through a layer ---- */
+
+void nnf_dense_forward(const nnf_kernels *kernels, const nnf_dense *layer, nnf_index m, const void *const *in,
+                       void *out, nnf_index ld, bool exact, nnf_range panels)
+{
+    const bool elementwise = layer->activation != NNF_SOFTMAX && layer->activation != NNF_IDENTITY;
+    const nnf_gemm g = {
+        .m = m,
+        .a = in,
+        .c_exact = exact,
+        .c = out,
+        .ldc = ld,
+        .start = NNF_FROM_BIAS,
+        .bias = layer->b,
+        .epilogue = elementwise ? NNF_ACTIVATE : NNF_STORE,
+        .activation = layer->activation,
+    };
+    nnf_product(kernels, &g, &layer->W, panels);
+}
+
+const void *const *nnf_layer_input(const nnf_network *network, int l)
+{
+    return l == 0 ? network->x_rows : network->layers[l - 1].out_rows;
+}
+
+void nnf_layer_forward(const nnf_network *network, int l, nnf_range rows, nnf_range panels)
+{
+    const nnf_layer *layer = &network->layers[l];
+    const bool last = l == network->n_layers - 1; /* its activation belongs to the loss: nnf_layer_output */
+    const nnf_dense view = {
+        .W = {.data = layer->w[NNF_PARAMETERS], .n_rows = layer->n_in, .n_columns = layer->n_out},
+        .b = layer->b[NNF_PARAMETERS],
+        .activation = last ? NNF_IDENTITY : layer->activation,
+    };
+    void *out = last ? layer->delta : layer->out;
+    nnf_dense_forward(network->kernels, &view, rows.end - rows.begin, nnf_layer_input(network, l) + rows.begin,
+                      nnf_at(network->kernels, out, rows.begin * layer->ld), layer->ld, false, panels);
+}
+
+void nnf_layer_output(const nnf_network *network, nnf_range rows)
+{
+    const nnf_layer *last = &network->layers[network->n_layers - 1];
+    network->kernels->output(network->loss, rows.end - rows.begin, last->n_out,
+                             nnf_at(network->kernels, last->delta, rows.begin * last->ld), last->ld,
+                             network->y_rows + rows.begin, network->row_loss + rows.begin);
+}
+
+void nnf_layer_backward(const nnf_network *network, int l, nnf_range rows, nnf_range panels)
+{
+    const nnf_kernels *kernels = network->kernels;
+    const nnf_layer *layer = &network->layers[l], *below = &network->layers[l - 1];
+    const nnf_operand Wt = {.data = layer->w_transposed, .n_rows = layer->n_out, .n_columns = layer->n_in};
+    const nnf_gemm g = {
+        .m = rows.end - rows.begin,
+        .a = layer->delta_rows + rows.begin,
+        .c = nnf_at(kernels, below->delta, rows.begin * below->ld),
+        .ldc = below->ld,
+        .epilogue = below->activation == NNF_IDENTITY ? NNF_STORE : NNF_DERIVE,
+        .activation = below->activation,
+        .value = nnf_at(kernels, below->out, rows.begin * below->ld),
+        .ldv = below->ld,
+    };
+    nnf_product(kernels, &g, &Wt, panels);
+}

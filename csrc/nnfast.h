@@ -1,0 +1,230 @@
+/*
+ * nnfast.h: the public face of the C engine, and the only header that the Python binding includes.
+ *
+ * Conventions
+ *   - Matrices are row-major. A shape such as (batch, n_in) stands beside each pointer; `ld` is the distance between
+ *     two rows in elements. Element types are given once, as an nnf_dtype, and pointers to elements are void pointers.
+ *   - The caller owns every array it passes; the engine keeps no pointer to it after the call.
+ *   - A function that can fail returns an nnf_status (0 is success) and leaves its outputs unspecified when it does.
+ *   - The engine never prints, aborts or exits. It may be called from several threads at once, one network per thread.
+ *   - Results do not depend on the number of threads (docs/numerics.md states the contract).
+ */
+#ifndef NNFAST_H
+#define NNFAST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef ptrdiff_t nnf_index;
+
+/* ---- status ------------------------------------------------------------------------------------------------- */
+
+typedef enum nnf_status {
+    NNF_OK = 0,
+    NNF_NO_MEMORY,     /* an allocation failed */
+    NNF_TOO_LARGE,     /* a product of sizes does not fit the address space */
+    NNF_BAD_ARGUMENT,  /* a size, stride or index is out of range */
+    NNF_BAD_CONFIG,    /* the network description is inconsistent */
+    NNF_UNKNOWN_ISA,   /* NNFAST_ISA or nnf_isa_select names no instruction set of this build */
+    NNF_NO_ISA,        /* the named instruction set is not available on this CPU */
+    NNF_INTERRUPTED    /* the poll function asked to stop; parameters are those of the last finished step */
+} nnf_status;
+
+/* A sentence for people; never NULL, static storage. */
+const char *nnf_status_message(nnf_status status);
+
+/* ---- instruction sets --------------------------------------------------------------------------------------- */
+
+/* The ISAs of this build, best first: index 0 .. nnf_isa_count() - 1. */
+int nnf_isa_count(void);
+const char *nnf_isa_name(int index);
+int nnf_isa_available(int index); /* 1 when this CPU and operating system can run it */
+
+/* The ISA in use. Chosen at the first call: the one NNFAST_ISA names, else the best available. A network keeps the one
+ * it was created with. nnf_isa_init reports what is wrong with NNFAST_ISA. */
+nnf_status nnf_isa_init(void);
+const char *nnf_isa_active(void);
+nnf_status nnf_isa_select(const char *name);
+
+/* ---- tables ------------------------------------------------------------------------------------------------- */
+
+typedef enum nnf_dtype { NNF_FLOAT32 = 0, NNF_FLOAT64 = 1 } nnf_dtype;
+
+/* One row per activation: csrc/activation.def. */
+typedef enum nnf_activation {
+#define NNF_ROW(NAME, name) NNF_##NAME,
+#include "activation.def"
+#undef NNF_ROW
+    NNF_N_ACTIVATIONS, /* elementwise activations end here */
+    NNF_SOFTMAX = NNF_N_ACTIVATIONS
+} nnf_activation;
+
+/* Each loss belongs to the output activation whose delta is simply (output - target), its canonical link. */
+typedef enum nnf_loss {
+    NNF_SQUARED_ERROR,   /* identity: 1/2 sum over outputs of (output - target)^2 */
+    NNF_LOG_LOSS,        /* softmax:  -sum of target log(p), p clipped to [eps, 1 - eps] */
+    NNF_BINARY_LOG_LOSS, /* logistic: -sum of target log(p) + (1 - target) log(1 - p), p clipped likewise */
+    NNF_POISSON,         /* exp:      sum of target log(target / output) - target + output */
+    NNF_N_LOSSES
+} nnf_loss;
+
+typedef enum nnf_solver {
+    NNF_SGD,      /* w -= lr g                                      */
+    NNF_MOMENTUM, /* v = mu v - lr g; w += v                        */
+    NNF_NESTEROV, /* v = mu v - lr g; w += mu v - lr g              */
+    NNF_ADAM,     /* m, v: running means of g and g^2; w -= lr m / (sqrt(v) + epsilon), lr with both bias corrections */
+    NNF_N_SOLVERS
+} nnf_solver;
+
+/* Names as scikit-learn spells them; NULL for an index outside the table. */
+const char *nnf_activation_name(int activation); /* the elementwise ones, then "softmax" */
+const char *nnf_loss_name(int loss);
+const char *nnf_solver_name(int solver);
+
+/* ---- threads and memory ------------------------------------------------------------------------------------- */
+
+/* Threads that a call may use now: what OpenMP would give the calling thread, within the CPUs of the process; 1 in a
+ * forked child. */
+int nnf_max_threads(void);
+
+/* For tests: the engine's allocation number `countdown` from now (0 is the next) fails; negative: none fails. */
+void nnf_fail_allocation(nnf_index countdown);
+
+/* ---- array operations --------------------------------------------------------------------------------------- */
+
+/* C = A B. A (m, k) and B (k, n) have any row and column strides (in elements, also negative); C (m, n) has unit
+ * column stride and row distance ldc >= n, and overlaps neither. Each element is one chain of fused multiply-adds in
+ * k order. */
+nnf_status nnf_matmul(nnf_dtype dtype, nnf_index m, nnf_index n, nnf_index k,
+                      void *C, nnf_index ldc,
+                      const void *A, nnf_index rs_a, nnf_index cs_a,
+                      const void *B, nnf_index rs_b, nnf_index cs_b, int n_threads);
+
+/* out[i] = f(x[i]), out[i] = f'(x[i]) for n elements; out may be x. */
+nnf_status nnf_activate(nnf_dtype dtype, nnf_activation activation, nnf_index n, void *out, const void *x);
+nnf_status nnf_activate_grad(nnf_dtype dtype, nnf_activation activation, nnf_index n, void *out, const void *x);
+
+/* Each row of x (m, n), contiguous, to probabilities; out may be x. */
+nnf_status nnf_softmax(nnf_dtype dtype, nnf_index m, nnf_index n, void *out, const void *x);
+
+/* ---- networks ----------------------------------------------------------------------------------------------- */
+
+/* A network as data. Layer l maps sizes[l] inputs to sizes[l + 1] outputs. */
+typedef struct nnf_config {
+    nnf_dtype dtype;
+    int n_layers;              /* weight matrices, >= 1 */
+    const nnf_index *sizes;    /* (n_layers + 1), each >= 1 */
+    const int *activations;    /* (n_layers), nnf_activation; the last is the output's and must fit the loss to train */
+    int loss;                  /* nnf_loss   } only training  */
+    int solver;                /* nnf_solver } reads these    */
+    double alpha;              /* L2 penalty on the weights, 1/2 alpha |W|^2 / batch rows */
+    double momentum, beta_1, beta_2, epsilon;
+    nnf_index max_batch;       /* most rows of one training step */
+    int keep_gradients;        /* 1: room for nnf_network_gradients */
+    int n_threads;             /* upper bound of the team, >= 1 */
+} nnf_config;
+
+/* Parameters cross this border as an array of 2 n_layers pointers: W_0 (sizes[0], sizes[1]), ..., W_last, then
+ * b_0 (sizes[1]), ..., b_last; all C-contiguous. */
+
+/* out (n, sizes[last], contiguous) = the network's outputs for X (n, sizes[0]), row distance ldx. Weights are read
+ * where they lie, or packed for the call when n is large enough to pay for it. poll may be NULL. */
+nnf_status nnf_forward(const nnf_config *config, const void *const *params, nnf_index n,
+                       void *out, const void *X, nnf_index ldx, int (*poll)(void));
+
+/* A network in training: packed parameters, optimizer state and workspace in one arena. */
+typedef struct nnf_network nnf_network;
+
+nnf_status nnf_network_create(const nnf_config *config, nnf_network **out); /* parameters and state are zero */
+void nnf_network_free(nnf_network *network);                               /* NULL is fine */
+
+/* What to copy: the parameters, or the optimizer's first and second state (velocity; Adam's m and v), or the gradients
+ * of the last nnf_network_gradients. */
+typedef enum nnf_part { NNF_PARAMETERS, NNF_STATE_1, NNF_STATE_2, NNF_GRADIENTS } nnf_part;
+nnf_status nnf_network_load(nnf_network *network, nnf_part part, const void *const *arrays);
+nnf_status nnf_network_store(const nnf_network *network, nnf_part part, void *const *arrays);
+
+nnf_status nnf_network_forward(const nnf_network *network, nnf_index n, void *out, const void *X, nnf_index ldx,
+                               int (*poll)(void));
+
+/* One pass over the data in mini-batches of `batch` rows, the last one shorter when n is no multiple. */
+typedef struct nnf_epoch {
+    nnf_index n_rows;        /* rows of X and Y */
+    const void *X;           /* (n_rows, sizes[0]), row distance ldx */
+    nnf_index ldx;
+    const void *Y;           /* (n_rows, sizes[last]), row distance ldy: targets, one column an output */
+    nnf_index ldy;
+    nnf_index n;             /* rows to visit */
+    const nnf_index *order;  /* (n) row numbers, or NULL for 0, 1, 2, ... */
+    nnf_index batch;         /* rows a step, 1 .. max_batch */
+    const double *rates;     /* (number of steps) learning rate of each step, Adam's bias corrections included */
+    int (*poll)(void);       /* asked about 20 times a second by the calling thread; non-zero stops. NULL: never */
+} nnf_epoch;
+
+/* Sums over the steps of (rows of the step) x (its loss): the data term and the penalty, apart. Divide by n for the
+ * mean. */
+typedef struct nnf_loss_sum {
+    double data, penalty;
+    nnf_index steps; /* finished steps */
+} nnf_loss_sum;
+
+nnf_status nnf_network_train_epoch(nnf_network *network, const nnf_epoch *epoch, nnf_loss_sum *loss);
+
+/* Loss and gradients of all n rows as one batch (n <= max_batch); nothing is updated. Fetch the gradients with
+ * nnf_network_store(NNF_GRADIENTS). They belong to data + penalty of the mean loss. */
+nnf_status nnf_network_gradients(nnf_network *network, nnf_index n, const void *X, nnf_index ldx,
+                                 const void *Y, nnf_index ldy, nnf_loss_sum *loss);
+
+/* ---- perceptron --------------------------------------------------------------------------------------------- */
+
+/* A set of bits. */
+typedef enum nnf_penalty_kind {
+    NNF_NO_PENALTY = 0,
+    NNF_L1 = 1,
+    NNF_L2 = 2,
+    NNF_ELASTIC_NET = NNF_L1 | NNF_L2
+} nnf_penalty_kind;
+
+/* One neuron in training, with all that an epoch reads and writes. Samples are rows of X. Its weight vector is
+ * scale * weights. */
+typedef struct nnf_perceptron {
+    /* Data. */
+    nnf_dtype dtype;
+    nnf_index n_samples, n_features; /* 1 .. INT_MAX */
+    const void *x;                   /* (n_samples, n_features) contiguous; or the values of a CSR matrix */
+    const int *indptr, *indices;     /* CSR: (n_samples + 1) first entry of each row; column of each entry. Else NULL */
+    const void *target;              /* (n_samples): -1 or 1; for the delta rule what f(z) is to be */
+    const void *sample_weight;       /* (n_samples) */
+    const unsigned char *held_out;   /* (n_samples) 1: a sample not to learn from. NULL: none */
+
+    /* Settings. */
+    int activation;                 /* NNF_STEP: Rosenblatt's rule. Else the delta rule on 1/2 (f(z) - target)^2 */
+    int penalty;                    /* nnf_penalty_kind */
+    double alpha, l1_ratio;         /* l1_ratio is 0 with NNF_L2, 1 with NNF_L1 */
+    double eta0;                    /* learning rate */
+    double intercept_rate;          /* of eta0, for the intercept; 0: there is none */
+    double weight_negative, weight_positive; /* of the samples with target <= 0, and of the others */
+    int shuffle;                    /* permute `order` before the epoch */
+    uint32_t seed;                  /* of that permutation, the same every epoch */
+    int track_loss;                 /* fill loss_sum and objective_sum */
+    int track_norms;                /* keep square_norm and l1_norm up to date: objective_sum reads them */
+
+    /* State, from epoch to epoch. */
+    int *order;                     /* (n_samples) sample numbers */
+    void *weights;                  /* (n_features) */
+    void *l1_applied;               /* (n_features) L1 penalty that each weight has had; NULL without NNF_L1 */
+    double l1_due;                  /* L1 penalty that each weight should have had */
+    double intercept, scale, square_norm, l1_norm;
+
+    /* Results of the last epoch. */
+    double loss_sum, objective_sum; /* over the samples; the objective is loss + penalty */
+    int finite;                     /* 0: a weight or the intercept is infinite or not a number */
+} nnf_perceptron;
+
+/* Every sample once, one update a sample. */
+nnf_status nnf_perceptron_epoch(nnf_perceptron *perceptron, int (*poll)(void));
+
+/* weights *= scale; scale = 1. */
+void nnf_perceptron_rescale(nnf_perceptron *perceptron);
+
+#endif

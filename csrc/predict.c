@@ -1,0 +1,207 @@
+/*
+ * predict.c: outputs of a network for many rows. Threads own rows; a block of rows passes through all layers while its
+ * activations are in the second-level cache. The activations, softmax and the vector maths on plain arrays are here
+ * too.
+ */
+#include "internal.h"
+
+/* From this many rows on, packing the weights for the call costs less than it saves. */
+enum { ROWS_THAT_PAY_FOR_PACKING = 32 };
+
+typedef struct forward_job {
+    const nnf_kernels *kernels;
+    int n_layers;
+    nnf_dense *layers;        /* (n_layers) */
+    const void *const *plain; /* (n_layers) weights still to be packed into layers[l].W, or NULL */
+    nnf_index n;
+    void *out;                /* (n, n_out) */
+    const void *X;            /* (n, n_in), row distance ldx */
+    nnf_index ldx;
+    nnf_index ld;             /* row distance of the buffers */
+    void *buffers;            /* (n_threads, 2, NNF_ROW_BLOCK, ld) hidden layers, in turn */
+    const void **rows;        /* (n_threads, 3, NNF_ROW_BLOCK) pointers to the rows of X and of the two buffers */
+    nnf_poll poll;
+} forward_job;
+
+static void forward_block(const forward_job *job, int thread, nnf_index begin, nnf_index m)
+{
+    const nnf_kernels *kernels = job->kernels;
+    const void **rows = job->rows + (nnf_index)thread * 3 * NNF_ROW_BLOCK;
+    const nnf_index n_out = job->layers[job->n_layers - 1].W.n_columns;
+    void *out = nnf_at(kernels, job->out, begin * n_out);
+    void *buffer[2];
+    for (nnf_index b = 0; b < 2; b++) {
+        buffer[b] = nnf_at(kernels, job->buffers, ((nnf_index)thread * 2 + b) * NNF_ROW_BLOCK * job->ld);
+        for (nnf_index i = 0; i < m; i++)
+            rows[(1 + b) * NNF_ROW_BLOCK + i] = nnf_at(kernels, buffer[b], i * job->ld);
+    }
+    for (nnf_index i = 0; i < m; i++)
+        rows[i] = nnf_at(kernels, job->X, (begin + i) * job->ldx);
+
+    for (int l = 0; l < job->n_layers; l++) {
+        const nnf_dense *layer = &job->layers[l];
+        const bool last = l == job->n_layers - 1;
+        const void *const *in = l == 0 ? rows : rows + (1 + (l - 1) % 2) * NNF_ROW_BLOCK;
+        const nnf_range panels = {0, nnf_n_panels(kernels, layer->W.n_columns)};
+        nnf_dense_forward(kernels, layer, m, in, last ? out : buffer[l % 2], last ? n_out : job->ld, last, panels);
+        if (layer->activation == NNF_SOFTMAX)
+            kernels->softmax(m, n_out, out, n_out);
+    }
+}
+
+static void forward_work(void *context, nnf_team *team, int thread, int n_threads)
+{
+    forward_job *job = context;
+    for (int l = 0; job->plain != NULL && l < job->n_layers; l++) {
+        const nnf_operand *W = &job->layers[l].W;
+        nnf_pack(job->kernels, nnf_at(job->kernels, W->data, 0), job->plain[l], W->n_columns, 1, W->n_rows,
+                 W->n_columns, nnf_share(nnf_n_panels(job->kernels, W->n_columns), 1, thread, n_threads));
+    }
+    nnf_barrier(team);
+    const nnf_range rows = nnf_share(job->n, 12, thread, n_threads);
+    for (nnf_index i = rows.begin; i < rows.end && !nnf_poll_stop(&job->poll, thread); i += NNF_ROW_BLOCK)
+        forward_block(job, thread, i, nnf_min(NNF_ROW_BLOCK, rows.end - i));
+}
+
+/* Scratch of one call; with `packed`, also room for the packed weights. */
+static void lay_out(nnf_arena *arena, forward_job *job, int n_threads, bool packed)
+{
+    const nnf_kernels *kernels = job->kernels;
+    const nnf_index slots = (nnf_index)n_threads * NNF_ROW_BLOCK;
+    job->buffers = nnf_take(arena, 2 * slots, job->ld, kernels->size);
+    job->rows = nnf_take(arena, 3, slots, sizeof *job->rows);
+    for (int l = 0; packed && l < job->n_layers; l++) {
+        nnf_operand *W = &job->layers[l].W;
+        W->data = nnf_take(arena, W->n_rows, nnf_round_up(W->n_columns, kernels->lanes), kernels->size);
+        W->ld = 0;
+    }
+}
+
+/* Runs a job whose layers hold plain or packed weights. */
+static nnf_status run(forward_job *job, int max_threads, bool pack)
+{
+    const nnf_kernels *kernels = job->kernels;
+    double flop = 0;
+    for (int l = 0; l < job->n_layers; l++) {
+        const nnf_operand *W = &job->layers[l].W;
+        flop += 2.0 * (double)job->n * (double)W->n_rows * (double)W->n_columns;
+        if (l < job->n_layers - 1 && W->n_columns > job->ld)
+            job->ld = W->n_columns;
+    }
+    job->ld = nnf_round_up(job->ld, kernels->lanes) + NNF_ALIGN / (nnf_index)kernels->size;
+    const int n_threads = nnf_team_size(flop, max_threads);
+
+    nnf_arena arena = {0};
+    lay_out(&arena, job, n_threads, pack);
+    if (arena.overflow)
+        return NNF_TOO_LARGE;
+    arena = (nnf_arena){.base = nnf_alloc(arena.used)};
+    if (arena.base == NULL)
+        return NNF_NO_MEMORY;
+    lay_out(&arena, job, n_threads, pack);
+    nnf_parallel(n_threads, forward_work, job);
+    nnf_free(arena.base);
+    return atomic_load(&job->poll.stop) ? NNF_INTERRUPTED : NNF_OK;
+}
+
+nnf_status nnf_forward(const nnf_config *config, const void *const *params, nnf_index n,
+                       void *out, const void *X, nnf_index ldx, int (*poll)(void))
+{
+    nnf_status status = nnf_check_layers(config);
+    if (status != NNF_OK || n < 0 || ldx < config->sizes[0])
+        return status != NNF_OK ? status : NNF_BAD_ARGUMENT;
+    if (n == 0)
+        return NNF_OK;
+
+    const int n_layers = config->n_layers;
+    const bool pack = n >= ROWS_THAT_PAY_FOR_PACKING;
+    nnf_dense *layers = nnf_alloc((size_t)n_layers * sizeof *layers);
+    if (layers == NULL)
+        return NNF_NO_MEMORY;
+    for (int l = 0; l < n_layers; l++) {
+        const nnf_index n_in = config->sizes[l], n_out = config->sizes[l + 1];
+        layers[l] = (nnf_dense){
+            .W = {.data = params[l], .n_rows = n_in, .n_columns = n_out, .ld = n_out},
+            .b = params[n_layers + l],
+            .activation = config->activations[l],
+        };
+    }
+    forward_job job = {
+        .kernels = nnf_active_kernels(config->dtype), .n_layers = n_layers, .layers = layers,
+        .plain = pack ? params : NULL, .n = n, .out = out, .X = X, .ldx = ldx, .poll = nnf_poll_start(poll),
+    };
+    status = run(&job, config->n_threads, pack);
+    nnf_free(layers);
+    return status;
+}
+
+nnf_status nnf_network_forward(const nnf_network *network, nnf_index n, void *out, const void *X, nnf_index ldx,
+                               int (*poll)(void))
+{
+    const int n_layers = network->n_layers;
+    if (n < 0 || ldx < network->layers[0].n_in)
+        return NNF_BAD_ARGUMENT;
+    if (n == 0)
+        return NNF_OK;
+    nnf_dense *layers = nnf_alloc((size_t)n_layers * sizeof *layers);
+    if (layers == NULL)
+        return NNF_NO_MEMORY;
+    for (int l = 0; l < n_layers; l++) {
+        const nnf_layer *layer = &network->layers[l];
+        layers[l] = (nnf_dense){
+            .W = {.data = layer->w[NNF_PARAMETERS], .n_rows = layer->n_in, .n_columns = layer->n_out},
+            .b = layer->b[NNF_PARAMETERS],
+            .activation = layer->activation,
+        };
+    }
+    forward_job job = {
+        .kernels = network->kernels, .n_layers = n_layers, .layers = layers,
+        .n = n, .out = out, .X = X, .ldx = ldx, .poll = nnf_poll_start(poll),
+    };
+    const nnf_status status = run(&job, network->n_threads, false);
+    nnf_free(layers);
+    return status;
+}
+
+/* ---- plain arrays ---- */
+
+nnf_status nnf_activate(nnf_dtype dtype, nnf_activation activation, nnf_index n, void *out, const void *x)
+{
+    if (n < 0 || activation < 0 || activation >= NNF_N_ACTIVATIONS)
+        return NNF_BAD_ARGUMENT;
+    nnf_active_kernels(dtype)->activate((int)activation, n, out, x);
+    return NNF_OK;
+}
+
+nnf_status nnf_activate_grad(nnf_dtype dtype, nnf_activation activation, nnf_index n, void *out, const void *x)
+{
+    const nnf_kernels *kernels = nnf_active_kernels(dtype);
+    double ones[64]; /* as many elements of either type */
+    enum { CHUNK = 64 };
+    if (n < 0 || activation < 0 || activation >= NNF_N_ACTIVATIONS)
+        return NNF_BAD_ARGUMENT;
+    for (int i = 0; i < CHUNK; i++) {
+        if (dtype == NNF_FLOAT32)
+            ((float *)ones)[i] = 1;
+        else
+            ones[i] = 1;
+    }
+    for (nnf_index i = 0; i < n; i += CHUNK) {
+        const nnf_index count = nnf_min(CHUNK, n - i);
+        void *to = nnf_at(kernels, out, i);
+        kernels->activate((int)activation, count, to, nnf_at(kernels, x, i));
+        kernels->derive((int)activation, count, to, to, ones);
+    }
+    return NNF_OK;
+}
+
+nnf_status nnf_softmax(nnf_dtype dtype, nnf_index m, nnf_index n, void *out, const void *x)
+{
+    const nnf_kernels *kernels = nnf_active_kernels(dtype);
+    if (m < 0 || n < 1)
+        return NNF_BAD_ARGUMENT;
+    if (out != x)
+        kernels->activate(NNF_IDENTITY, m * n, out, x);
+    kernels->softmax(m, n, out, n);
+    return NNF_OK;
+}

@@ -1,0 +1,64 @@
+/*
+ * tables.c: the names and messages behind the enums of nnfast.h.
+ */
+#include "nnfast.h"
+
+static const char *const messages[] = {
+    [NNF_OK] = "success",
+    [NNF_NO_MEMORY] = "not enough memory",
+    [NNF_TOO_LARGE] = "the arrays would be larger than the address space",
+    [NNF_BAD_ARGUMENT] = "a size, stride or index is out of range",
+    [NNF_BAD_CONFIG] = "the network description is inconsistent",
+    [NNF_UNKNOWN_ISA] = "no such instruction set in this build",
+    [NNF_NO_ISA] = "this CPU does not have the instruction set",
+    [NNF_INTERRUPTED] = "interrupted",
+};
+
+static const char *const activations[] = {
+#define NNF_ROW(NAME, name) [NNF_##NAME] = #name,
+#include "activation.def"
+#undef NNF_ROW
+    [NNF_SOFTMAX] = "softmax",
+};
+
+static const char *const losses[] = {
+    [NNF_SQUARED_ERROR] = "squared_error",
+    [NNF_LOG_LOSS] = "log_loss",
+    [NNF_BINARY_LOG_LOSS] = "binary_log_loss",
+    [NNF_POISSON] = "poisson",
+};
+
+static const char *const solvers[] = {
+    [NNF_SGD] = "sgd",
+    [NNF_MOMENTUM] = "momentum",
+    [NNF_NESTEROV] = "nesterov",
+    [NNF_ADAM] = "adam",
+};
+
+#define ROWS(table) ((int)(sizeof(table) / sizeof(table)[0]))
+
+static const char *row(const char *const *table, int n_rows, int index)
+{
+    return index >= 0 && index < n_rows ? table[index] : NULL;
+}
+
+const char *nnf_status_message(nnf_status status)
+{
+    const char *message = row(messages, ROWS(messages), (int)status);
+    return message != NULL ? message : "unknown status";
+}
+
+const char *nnf_activation_name(int activation)
+{
+    return row(activations, ROWS(activations), activation);
+}
+
+const char *nnf_loss_name(int loss)
+{
+    return row(losses, ROWS(losses), loss);
+}
+
+const char *nnf_solver_name(int solver)
+{
+    return row(solvers, ROWS(solvers), solver);
+}
