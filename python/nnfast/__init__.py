@@ -1,0 +1,62 @@
+"""Fast perceptrons and multilayer perceptrons for CPUs.
+
+``MLPClassifier``, ``MLPRegressor`` and ``Perceptron`` are scikit-learn estimators with scikit-learn's parameters and
+numbers; ``MLP`` is the network itself and needs NumPy only; ``nnfast.ops`` holds the array functions they are made of.
+
+scikit-learn is imported when an estimator is first touched, not before (PEP 562).
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from nnfast import ops
+from nnfast._network import MLP
+
+if TYPE_CHECKING:
+    from nnfast._classifier import MLPClassifier
+    from nnfast._perceptron import Perceptron
+    from nnfast._regressor import MLPRegressor
+
+__all__ = ["MLP", "MLPClassifier", "MLPRegressor", "Perceptron", "__version__", "ops", "show_config"]
+
+_ESTIMATORS = {
+    "MLPClassifier": "nnfast._classifier",
+    "MLPRegressor": "nnfast._regressor",
+    "Perceptron": "nnfast._perceptron",
+}
+
+
+def __getattr__(name: str) -> Any:
+    value: Any
+    if name in _ESTIMATORS:
+        value = getattr(import_module(_ESTIMATORS[name]), name)
+    elif name == "__version__":
+        from importlib.metadata import version  # 10 ms that a plain import need not pay
+
+        value = version("nnfast")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))
+
+
+def show_config() -> None:
+    """Print the version, the instruction sets of this build and CPU, the one in use, and the number of threads.
+
+    Examples
+    --------
+    >>> import nnfast
+    >>> nnfast.show_config()  # doctest: +ELLIPSIS
+    nnfast ...
+    """
+    from nnfast import _core
+
+    there = [name if available else f"({name})" for name, available in _core.isas().items()]
+    print(f"nnfast {__getattr__('__version__')}")
+    print(f"instruction sets: {', '.join(there)}; in brackets: not on this CPU")
+    print(f"in use: {_core.active_isa()}")
+    print(f"threads: up to {_core.max_threads()}")

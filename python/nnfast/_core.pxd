@@ -1,0 +1,143 @@
+# The declarations of csrc/nnfast.h that the binding uses. nnfast.h documents them.
+
+from libc.stdint cimport uint32_t
+
+cdef extern from "nnfast.h" nogil:
+    ctypedef Py_ssize_t nnf_index
+
+    ctypedef enum nnf_status:
+        NNF_OK
+        NNF_NO_MEMORY
+        NNF_TOO_LARGE
+        NNF_BAD_ARGUMENT
+        NNF_BAD_CONFIG
+        NNF_UNKNOWN_ISA
+        NNF_NO_ISA
+        NNF_INTERRUPTED
+    const char *nnf_status_message(nnf_status status)
+
+    int nnf_isa_count()
+    const char *nnf_isa_name(int index)
+    int nnf_isa_available(int index)
+    nnf_status nnf_isa_init()
+    const char *nnf_isa_active()
+    nnf_status nnf_isa_select(const char *name)
+
+    ctypedef enum nnf_dtype:
+        NNF_FLOAT32
+        NNF_FLOAT64
+    ctypedef enum nnf_activation:
+        NNF_N_ACTIVATIONS
+    ctypedef enum nnf_part:
+        NNF_PARAMETERS
+        NNF_STATE_1
+        NNF_STATE_2
+        NNF_GRADIENTS
+    const char *nnf_activation_name(int activation)
+    const char *nnf_loss_name(int loss)
+    const char *nnf_solver_name(int solver)
+
+    int nnf_max_threads()
+    void nnf_fail_allocation(nnf_index countdown)
+
+    nnf_status nnf_matmul(nnf_dtype dtype, nnf_index m, nnf_index n, nnf_index k, void *C, nnf_index ldc,
+                          const void *A, nnf_index rs_a, nnf_index cs_a,
+                          const void *B, nnf_index rs_b, nnf_index cs_b, int n_threads)
+    nnf_status nnf_activate(nnf_dtype dtype, nnf_activation activation, nnf_index n, void *out, const void *x)
+    nnf_status nnf_activate_grad(nnf_dtype dtype, nnf_activation activation, nnf_index n, void *out, const void *x)
+    nnf_status nnf_softmax(nnf_dtype dtype, nnf_index m, nnf_index n, void *out, const void *x)
+
+    ctypedef struct nnf_config:
+        nnf_dtype dtype
+        int n_layers
+        const nnf_index *sizes
+        const int *activations
+        int loss
+        int solver
+        double alpha
+        double momentum
+        double beta_1
+        double beta_2
+        double epsilon
+        nnf_index max_batch
+        int keep_gradients
+        int n_threads
+
+    ctypedef struct nnf_epoch:
+        nnf_index n_rows
+        const void *X
+        nnf_index ldx
+        const void *Y
+        nnf_index ldy
+        nnf_index n
+        const nnf_index *order
+        nnf_index batch
+        const double *rates
+        int (*poll)() except -1 nogil
+
+    ctypedef struct nnf_loss_sum:
+        double data
+        double penalty
+        nnf_index steps
+
+    ctypedef struct nnf_network:
+        pass
+
+    # NNF_INTERRUPTED means that the poll function raised.
+    nnf_status nnf_forward(const nnf_config *config, const void *const *params, nnf_index n, void *out, const void *X,
+                           nnf_index ldx, int (*poll)() except -1 nogil) except NNF_INTERRUPTED
+    nnf_status nnf_network_create(const nnf_config *config, nnf_network **out)
+    void nnf_network_free(nnf_network *network)
+    nnf_status nnf_network_load(nnf_network *network, nnf_part part, const void *const *arrays)
+    nnf_status nnf_network_store(const nnf_network *network, nnf_part part, void *const *arrays)
+    nnf_status nnf_network_forward(const nnf_network *network, nnf_index n, void *out, const void *X, nnf_index ldx,
+                                   int (*poll)() except -1 nogil) except NNF_INTERRUPTED
+    nnf_status nnf_network_train_epoch(nnf_network *network, const nnf_epoch *epoch,
+                                       nnf_loss_sum *loss) except NNF_INTERRUPTED
+    nnf_status nnf_network_gradients(nnf_network *network, nnf_index n, const void *X, nnf_index ldx,
+                                     const void *Y, nnf_index ldy, nnf_loss_sum *loss)
+
+    # ---- perceptron ----
+
+    ctypedef enum nnf_penalty_kind:
+        NNF_NO_PENALTY
+        NNF_L1
+        NNF_L2
+        NNF_ELASTIC_NET
+
+    ctypedef struct nnf_perceptron:
+        nnf_dtype dtype
+        nnf_index n_samples
+        nnf_index n_features
+        const void *x
+        const int *indptr
+        const int *indices
+        const void *target
+        const void *sample_weight
+        const unsigned char *held_out
+        int activation
+        int penalty
+        double alpha
+        double l1_ratio
+        double eta0
+        double intercept_rate
+        double weight_negative
+        double weight_positive
+        int shuffle
+        uint32_t seed
+        int track_loss
+        int track_norms
+        int *order
+        void *weights
+        void *l1_applied
+        double l1_due
+        double intercept
+        double scale
+        double square_norm
+        double l1_norm
+        double loss_sum
+        double objective_sum
+        int finite
+
+    nnf_status nnf_perceptron_epoch(nnf_perceptron *perceptron, int (*poll)() except -1 nogil) except NNF_INTERRUPTED
+    void nnf_perceptron_rescale(nnf_perceptron *perceptron)

@@ -1,0 +1,104 @@
+from collections.abc import Sequence
+from typing import Any, Final, Self, final
+
+from numpy.typing import NDArray
+
+ACTIVATIONS: Final[tuple[str, ...]]
+LOSSES: Final[tuple[str, ...]]
+SOLVERS: Final[tuple[str, ...]]
+PARAMETERS: Final[int]
+STATE_1: Final[int]
+STATE_2: Final[int]
+GRADIENTS: Final[int]
+
+def isas() -> dict[str, bool]: ...
+def active_isa() -> str: ...
+def select_isa(name: str) -> None: ...
+def max_threads() -> int: ...
+def fail_allocation(countdown: int) -> None: ...
+def matmul(A: NDArray[Any], B: NDArray[Any], out: NDArray[Any], n_threads: int) -> None: ...
+def activate(activation: str, x: NDArray[Any], out: NDArray[Any]) -> None: ...
+def activate_grad(activation: str, x: NDArray[Any], out: NDArray[Any]) -> None: ...
+def softmax(x: NDArray[Any], out: NDArray[Any]) -> None: ...
+def forward(
+    X: NDArray[Any],
+    coefs: Sequence[NDArray[Any]],
+    intercepts: Sequence[NDArray[Any]],
+    activations: Sequence[str],
+    out: NDArray[Any],
+    n_threads: int,
+) -> None: ...
+
+@final
+class Network:
+    def __new__(
+        cls,
+        format: str,
+        sizes: Sequence[int],
+        activations: Sequence[str],
+        loss: str,
+        solver: str,
+        *,
+        alpha: float = ...,
+        momentum: float = ...,
+        beta_1: float = ...,
+        beta_2: float = ...,
+        epsilon: float = ...,
+        max_batch: int = ...,
+        keep_gradients: bool = ...,
+        n_threads: int = ...,
+    ) -> Self: ...
+    def load(self, part: int, coefs: Sequence[NDArray[Any]], intercepts: Sequence[NDArray[Any]]) -> None: ...
+    def store(self, part: int, coefs: Sequence[NDArray[Any]], intercepts: Sequence[NDArray[Any]]) -> None: ...
+    def forward(self, X: NDArray[Any], out: NDArray[Any]) -> None: ...
+    def train_epoch(
+        self,
+        X: NDArray[Any],
+        Y: NDArray[Any],
+        order: NDArray[Any] | None,
+        batch_size: int,
+        rates: NDArray[Any],
+    ) -> tuple[float, float, int]: ...
+    def gradients(self, X: NDArray[Any], Y: NDArray[Any]) -> tuple[float, float]: ...
+
+@final
+class Neuron:
+    def __new__(
+        cls,
+        *,
+        x: NDArray[Any],
+        target: NDArray[Any],
+        sample_weight: NDArray[Any],
+        order: NDArray[Any],
+        weights: NDArray[Any],
+        activation: str,
+        intercept: float = ...,
+        indptr: NDArray[Any] | None = ...,
+        indices: NDArray[Any] | None = ...,
+        held_out: NDArray[Any] | None = ...,
+        seed: int | None = ...,
+        eta0: float = ...,
+        intercept_rate: float = ...,
+        weight_negative: float = ...,
+        weight_positive: float = ...,
+        penalty: str | None = ...,
+        alpha: float = ...,
+        l1_ratio: float = ...,
+        l1_applied: NDArray[Any] | None = ...,
+        track_loss: bool = ...,
+        track_norms: bool = ...,
+        square_norm: float = ...,
+        l1_norm: float = ...,
+    ) -> Self: ...
+    def epoch(self) -> bool: ...
+    def rescale(self) -> None: ...
+    @property
+    def intercept(self) -> float: ...
+    @property
+    def scale(self) -> float: ...
+    @property
+    def square_norm(self) -> float: ...
+    @property
+    def loss_sum(self) -> float: ...
+    @property
+    def objective_sum(self) -> float: ...

@@ -1,0 +1,527 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, embedsignature=True
+# cython: freethreading_compatible=True, autotestdict=False, auto_pickle=False
+"""The binding to the C engine: check the arrays, release the GIL, one C call, raise on its status. No arithmetic here.
+
+Arrays come in by the buffer protocol, whatever made them. Every function says which dtype, shape and layout it takes; the
+callers in this package convert before. nnfast.h documents what the C functions do.
+"""
+
+cimport cython
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+
+# ---- status ----------------------------------------------------------------------------------------------------------
+
+
+cdef int _check(nnf_status status) except -1:
+    if status == NNF_OK:
+        return 0
+    message = nnf_status_message(status).decode()
+    if status == NNF_NO_MEMORY or status == NNF_TOO_LARGE:
+        raise MemoryError(message)
+    raise ValueError(message)
+
+
+cdef int _poll() except -1 nogil:
+    """Lets Ctrl-C through. The engine asks from the thread that called it; only the main thread has signals."""
+    with gil:
+        PyErr_CheckSignals()
+    return 0
+
+
+# ---- arrays ----------------------------------------------------------------------------------------------------------
+
+
+cdef class _View:
+    """A buffer held while this object lives."""
+
+    cdef Py_buffer buffer
+    cdef bint held
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(&self.buffer)
+
+
+cdef _View _view(object array, str name, str dtype, int ndim, bint writable=False):
+    """The buffer of an array of this dtype ("f": float32, "d": float64, "q": int64) and number of dimensions."""
+    cdef _View view = _View.__new__(_View)
+    PyObject_GetBuffer(array, &view.buffer, PyBUF_FORMAT | PyBUF_STRIDES | (PyBUF_WRITABLE if writable else 0))
+    view.held = True
+    format = view.buffer.format.decode()
+    if format != dtype and not (dtype == "q" and format == "l" and view.buffer.itemsize == 8):
+        raise ValueError(f"{name} has elements of format {format!r}, expected {dtype!r}")
+    if view.buffer.ndim != ndim:
+        raise ValueError(f"{name} has {view.buffer.ndim} dimensions, expected {ndim}")
+    return view
+
+
+cdef nnf_index _stride(_View view, int axis):
+    """Distance in elements of two neighbours along the axis. Not a whole number of elements: refused by _rows, _vector."""
+    return view.buffer.strides[axis] // view.buffer.itemsize
+
+
+cdef nnf_index _row_distance(_View view, str name) except -1:
+    """The row distance of a matrix whose rows are contiguous."""
+    cdef Py_buffer *b = &view.buffer
+    if b.shape[1] > 1 and b.strides[1] != b.itemsize:
+        raise ValueError(f"{name} must have contiguous rows")
+    if b.shape[0] <= 1:
+        return b.shape[1]
+    if b.strides[0] < b.shape[1] * b.itemsize or b.strides[0] % b.itemsize != 0:
+        raise ValueError(f"{name} must have its rows in order, without overlap")
+    return b.strides[0] // b.itemsize
+
+
+cdef int _require_contiguous(_View view, str name) except -1:
+    cdef nnf_index expected = view.buffer.itemsize
+    for axis in range(view.buffer.ndim - 1, -1, -1):
+        if view.buffer.shape[axis] > 1 and view.buffer.strides[axis] != expected:
+            raise ValueError(f"{name} must be C-contiguous")
+        expected *= view.buffer.shape[axis]
+    return 0
+
+
+cdef int _require_shape(_View view, str name, nnf_index rows, nnf_index columns=-1) except -1:
+    """shape == (rows,) or (rows, columns)."""
+    cdef nnf_index *shape = view.buffer.shape
+    if shape[0] != rows or (columns >= 0 and shape[1] != columns):
+        expected = f"({rows},)" if columns < 0 else f"({rows}, {columns})"
+        raise ValueError(f"{name} has shape {tuple(shape[i] for i in range(view.buffer.ndim))}, expected {expected}")
+    return 0
+
+
+cdef str _format_of(object array):
+    """"f" or "d", from the array's own dtype."""
+    format = memoryview(array).format
+    if format not in ("f", "d"):
+        raise ValueError(f"expected an array of float32 or float64, got format {format!r}")
+    return format
+
+
+cdef nnf_dtype _dtype(str format):
+    return NNF_FLOAT32 if format == "f" else NNF_FLOAT64
+
+
+# ---- tables ----------------------------------------------------------------------------------------------------------
+
+
+cdef tuple _names(const char *(*name)(int) noexcept nogil):
+    names = []
+    while name(len(names)) != NULL:
+        names.append(name(len(names)).decode())
+    return tuple(names)
+
+
+ACTIVATIONS = _names(nnf_activation_name)
+LOSSES = _names(nnf_loss_name)
+SOLVERS = _names(nnf_solver_name)
+PARAMETERS = NNF_PARAMETERS
+STATE_1 = NNF_STATE_1
+STATE_2 = NNF_STATE_2
+GRADIENTS = NNF_GRADIENTS
+
+
+cdef int _row(tuple names, str name, str what) except -1:
+    """The row of a name in its table."""
+    try:
+        return names.index(name)
+    except ValueError:
+        raise ValueError(f"unknown {what} {name!r}; there are {', '.join(names)}") from None
+
+
+# ---- instruction sets, threads, memory -------------------------------------------------------------------------------
+
+
+def isas():
+    """The instruction sets of this build, best first: {name: available on this CPU}."""
+    return {nnf_isa_name(i).decode(): bool(nnf_isa_available(i)) for i in range(nnf_isa_count())}
+
+
+def active_isa():
+    """Name of the instruction set in use."""
+    return nnf_isa_active().decode()
+
+
+def select_isa(str name):
+    """Use this instruction set from now on. Networks that exist keep theirs. Raises ValueError when it cannot be had."""
+    _check_isa(nnf_isa_select(name.encode()), name)
+
+
+cdef int _check_isa(nnf_status status, str name) except -1:
+    if status != NNF_OK:
+        available = ", ".join(isa for isa, there in isas().items() if there)
+        raise ValueError(f"{nnf_status_message(status).decode()}: {name!r}; this machine has {available}")
+    return 0
+
+
+def max_threads():
+    """Threads that a call may use now: OpenMP's limit, within the CPUs of the process."""
+    return nnf_max_threads()
+
+
+def fail_allocation(nnf_index countdown):
+    """For tests: the engine's allocation number ``countdown`` from now (0: the next) fails; negative: none."""
+    nnf_fail_allocation(countdown)
+
+
+# ---- array operations ------------------------------------------------------------------------------------------------
+
+
+def matmul(A, B, out, int n_threads):
+    """out (m, n), rows contiguous, = A (m, k) B (k, n), any strides; one dtype."""
+    cdef str format = _format_of(out)
+    cdef _View a = _view(A, "A", format, 2), b = _view(B, "B", format, 2), c = _view(out, "out", format, 2, True)
+    cdef nnf_index m = a.buffer.shape[0], k = a.buffer.shape[1], n = b.buffer.shape[1]
+    cdef nnf_index ldc = _row_distance(c, "out")
+    cdef nnf_index rs_a = _stride(a, 0), cs_a = _stride(a, 1), rs_b = _stride(b, 0), cs_b = _stride(b, 1)
+    cdef nnf_dtype dtype = _dtype(format)
+    cdef nnf_status status
+    _require_shape(b, "B", k, n)
+    _require_shape(c, "out", m, n)
+    for view in (a, b):
+        if (<_View>view).buffer.strides[0] % c.buffer.itemsize or (<_View>view).buffer.strides[1] % c.buffer.itemsize:
+            raise ValueError("strides must be whole elements")
+    with nogil:
+        status = nnf_matmul(dtype, m, n, k, c.buffer.buf, ldc, a.buffer.buf, rs_a, cs_a, b.buffer.buf, rs_b, cs_b,
+                            n_threads)
+    _check(status)
+
+
+cdef _elementwise(str activation, x, out, bint slope):
+    cdef str format = _format_of(out)
+    cdef _View source = _view(x, "x", format, 1), target = _view(out, "out", format, 1, True)
+    cdef nnf_index n = source.buffer.shape[0]
+    cdef nnf_activation row = <nnf_activation>_row(ACTIVATIONS[:NNF_N_ACTIVATIONS], activation, "activation")
+    cdef nnf_dtype dtype = _dtype(format)
+    cdef nnf_status status
+    _require_shape(target, "out", n)
+    _require_contiguous(source, "x")
+    _require_contiguous(target, "out")
+    with nogil:
+        if slope:
+            status = nnf_activate_grad(dtype, row, n, target.buffer.buf, source.buffer.buf)
+        else:
+            status = nnf_activate(dtype, row, n, target.buffer.buf, source.buffer.buf)
+    _check(status)
+
+
+def activate(str activation, x, out):
+    """out = f(x): contiguous vectors (n,) of one dtype; out may be x."""
+    _elementwise(activation, x, out, False)
+
+
+def activate_grad(str activation, x, out):
+    """out = f'(x): contiguous vectors (n,) of one dtype; out may be x."""
+    _elementwise(activation, x, out, True)
+
+
+def softmax(x, out):
+    """Each row of x (m, n) to probabilities; contiguous, one dtype; out may be x."""
+    cdef str format = _format_of(out)
+    cdef _View source = _view(x, "x", format, 2), target = _view(out, "out", format, 2, True)
+    cdef nnf_index m = source.buffer.shape[0], n = source.buffer.shape[1]
+    cdef nnf_dtype dtype = _dtype(format)
+    cdef nnf_status status
+    _require_shape(target, "out", m, n)
+    _require_contiguous(source, "x")
+    _require_contiguous(target, "out")
+    with nogil:
+        status = nnf_softmax(dtype, m, n, target.buffer.buf, source.buffer.buf)
+    _check(status)
+
+
+# ---- networks --------------------------------------------------------------------------------------------------------
+
+
+cdef class _Description:
+    """The nnf_config of a network and the arrays it points to."""
+
+    cdef nnf_config config
+    cdef nnf_index *sizes
+    cdef int *activations
+    cdef void **pointers  # 2 n_layers: room for the parameters of one call
+    cdef str format
+
+    def __cinit__(self, str format, sizes, activations, int n_threads):
+        cdef int n_layers = len(sizes) - 1
+        if n_layers < 1 or len(activations) != n_layers:
+            raise ValueError("a network needs one activation a layer, and at least one layer")
+        if format not in ("f", "d"):
+            raise ValueError(f"unknown element format {format!r}")
+        self.format = format
+        self.sizes = <nnf_index *>PyMem_Calloc(n_layers + 1, sizeof(nnf_index))
+        self.activations = <int *>PyMem_Calloc(n_layers, sizeof(int))
+        self.pointers = <void **>PyMem_Calloc(2 * n_layers, sizeof(void *))
+        if self.sizes == NULL or self.activations == NULL or self.pointers == NULL:
+            raise MemoryError
+        for l in range(n_layers + 1):
+            self.sizes[l] = sizes[l]
+        for l in range(n_layers):
+            self.activations[l] = _row(ACTIVATIONS, activations[l], "activation")
+        self.config.dtype = _dtype(format)
+        self.config.n_layers = n_layers
+        self.config.sizes = self.sizes
+        self.config.activations = self.activations
+        self.config.n_threads = n_threads
+
+    def __dealloc__(self):
+        PyMem_Free(self.sizes)
+        PyMem_Free(self.activations)
+        PyMem_Free(self.pointers)
+
+    cdef list views(self, coefs, intercepts, bint writable):
+        """Checks the parameter arrays and points `pointers` at them; valid while the returned views live."""
+        cdef int n_layers = self.config.n_layers
+        cdef _View view
+        if len(coefs) != n_layers or len(intercepts) != n_layers:
+            raise ValueError(f"expected {n_layers} weight matrices and as many intercept vectors")
+        views = []
+        for l in range(n_layers):
+            view = _view(coefs[l], f"coefs[{l}]", self.format, 2, writable)
+            _require_shape(view, f"coefs[{l}]", self.sizes[l], self.sizes[l + 1])
+            _require_contiguous(view, f"coefs[{l}]")
+            self.pointers[l] = view.buffer.buf
+            views.append(view)
+        for l in range(n_layers):
+            view = _view(intercepts[l], f"intercepts[{l}]", self.format, 1, writable)
+            _require_shape(view, f"intercepts[{l}]", self.sizes[l + 1])
+            _require_contiguous(view, f"intercepts[{l}]")
+            self.pointers[n_layers + l] = view.buffer.buf
+            views.append(view)
+        return views
+
+
+def forward(X, coefs, intercepts, activations, out, int n_threads):
+    """out (n, n_out), contiguous, = the network's outputs for X (n, n_in), rows contiguous; weights as they lie, one dtype."""
+    cdef str format = _format_of(out)
+    cdef _View x = _view(X, "X", format, 2), y = _view(out, "out", format, 2, True)
+    sizes = [array.shape[0] for array in coefs]
+    sizes.append(coefs[len(coefs) - 1].shape[1])
+    cdef _Description description = _Description(format, sizes, activations, n_threads)
+    cdef list held = description.views(coefs, intercepts, False)
+    cdef nnf_index n = x.buffer.shape[0], ldx = _row_distance(x, "X")
+    cdef nnf_status status
+    _require_shape(x, "X", n, description.sizes[0])
+    _require_shape(y, "out", n, description.sizes[description.config.n_layers])
+    _require_contiguous(y, "out")
+    with nogil:
+        status = nnf_forward(&description.config, <const void *const *>description.pointers, n, y.buffer.buf, x.buffer.buf,
+                             ldx, _poll)
+    _check(status)
+
+
+@cython.final
+cdef class Network:
+    """A network in training: packed parameters and optimizer state in the engine. One thread at a time may use it."""
+
+    cdef nnf_network *network
+    cdef _Description description
+
+    def __cinit__(self, str format, sizes, activations, str loss, str solver, *, double alpha=0.0, double momentum=0.9,
+                  double beta_1=0.9, double beta_2=0.999, double epsilon=1e-8, nnf_index max_batch=1,
+                  bint keep_gradients=False, int n_threads=1):
+        self.description = _Description(format, sizes, activations, n_threads)
+        cdef nnf_config *config = &self.description.config
+        config.loss = _row(LOSSES, loss, "loss")
+        config.solver = _row(SOLVERS, solver, "solver")
+        config.alpha = alpha
+        config.momentum = momentum
+        config.beta_1 = beta_1
+        config.beta_2 = beta_2
+        config.epsilon = epsilon
+        config.max_batch = max_batch
+        config.keep_gradients = keep_gradients
+        _check(nnf_network_create(config, &self.network))
+
+    def __dealloc__(self):
+        nnf_network_free(self.network)
+
+    def load(self, int part, coefs, intercepts):
+        """Copies arrays into the network: PARAMETERS, STATE_1 or STATE_2."""
+        cdef list held = self.description.views(coefs, intercepts, False)
+        _check(nnf_network_load(self.network, <nnf_part>part, <const void *const *>self.description.pointers))
+
+    def store(self, int part, coefs, intercepts):
+        """Copies PARAMETERS, STATE_1, STATE_2 or GRADIENTS out of the network into the arrays."""
+        cdef list held = self.description.views(coefs, intercepts, True)
+        _check(nnf_network_store(self.network, <nnf_part>part, self.description.pointers))
+
+    def forward(self, X, out):
+        """out (n, n_out), contiguous, = the outputs for X (n, n_in), rows contiguous."""
+        cdef _View x = _view(X, "X", self.description.format, 2), y = _view(out, "out", self.description.format, 2, True)
+        cdef nnf_index n = x.buffer.shape[0], ldx = _row_distance(x, "X")
+        cdef nnf_status status
+        _require_shape(x, "X", n, self.description.sizes[0])
+        _require_shape(y, "out", n, self.description.sizes[self.description.config.n_layers])
+        _require_contiguous(y, "out")
+        with nogil:
+            status = nnf_network_forward(self.network, n, y.buffer.buf, x.buffer.buf, ldx, _poll)
+        _check(status)
+
+    def train_epoch(self, X, Y, order, nnf_index batch_size, rates):
+        """One pass. X (n_rows, n_in), Y (n_rows, n_out), rows contiguous; order (n,) int64 or None; rates (steps,) float64.
+
+        Returns (data, penalty, steps): sums over the rows of their losses, and the number of steps done. After an
+        exception from a signal handler the parameters are those of the last finished step.
+        """
+        cdef str format = self.description.format
+        cdef _View x = _view(X, "X", format, 2), y = _view(Y, "Y", format, 2), o, r = _view(rates, "rates", "d", 1)
+        cdef nnf_epoch epoch
+        cdef nnf_loss_sum loss
+        cdef nnf_status status
+        epoch.n_rows = epoch.n = x.buffer.shape[0]
+        _require_shape(x, "X", epoch.n_rows, self.description.sizes[0])
+        _require_shape(y, "Y", epoch.n_rows, self.description.sizes[self.description.config.n_layers])
+        epoch.X = x.buffer.buf
+        epoch.ldx = _row_distance(x, "X")
+        epoch.Y = y.buffer.buf
+        epoch.ldy = _row_distance(y, "Y")
+        epoch.order = NULL
+        if order is not None:
+            o = _view(order, "order", "q", 1)
+            _require_contiguous(o, "order")
+            epoch.order = <const nnf_index *>o.buffer.buf
+            epoch.n = o.buffer.shape[0]
+        if batch_size < 1:
+            raise ValueError("batch_size must be at least 1")
+        epoch.batch = batch_size
+        _require_shape(r, "rates", (epoch.n + batch_size - 1) // batch_size)
+        _require_contiguous(r, "rates")
+        epoch.rates = <const double *>r.buffer.buf
+        epoch.poll = _poll
+        with nogil:
+            status = nnf_network_train_epoch(self.network, &epoch, &loss)
+        _check(status)
+        return loss.data, loss.penalty, loss.steps
+
+    def gradients(self, X, Y):
+        """(data, penalty): sums over the rows. The gradients of their mean wait for store(GRADIENTS, ...)."""
+        cdef str format = self.description.format
+        cdef _View x = _view(X, "X", format, 2), y = _view(Y, "Y", format, 2)
+        cdef nnf_index n = x.buffer.shape[0], ldx = _row_distance(x, "X"), ldy = _row_distance(y, "Y")
+        cdef nnf_loss_sum loss
+        cdef nnf_status status
+        _require_shape(x, "X", n, self.description.sizes[0])
+        _require_shape(y, "Y", n, self.description.sizes[self.description.config.n_layers])
+        with nogil:
+            status = nnf_network_gradients(self.network, n, x.buffer.buf, ldx, y.buffer.buf, ldy, &loss)
+        _check(status)
+        return loss.data, loss.penalty
+
+
+# ---- perceptron ------------------------------------------------------------------------------------------------------
+
+
+cdef dict _PENALTIES = {
+    None: NNF_NO_PENALTY, "l1": NNF_L1, "l2": NNF_L2, "elasticnet": NNF_ELASTIC_NET
+}
+
+
+@cython.final
+cdef class Neuron:
+    """One neuron in training, sample by sample. It holds its arrays; `weights` and `order` are trained in place.
+
+    x (n_samples, n_features), or with indptr and indices the values of a CSR matrix; target, sample_weight (n_samples,);
+    weights, l1_applied (n_features,): one dtype. order, indptr, indices: int32. held_out (n_samples,): bool. All
+    contiguous. The indices of a CSR matrix are not checked here. Without a seed the samples are not shuffled.
+    """
+
+    cdef nnf_perceptron neuron
+    cdef list views
+
+    def __cinit__(self, *, x, target, sample_weight, order, weights, str activation, double intercept=0.0,
+                  indptr=None, indices=None, held_out=None, seed=None, double eta0=1.0, double intercept_rate=1.0,
+                  double weight_negative=1.0, double weight_positive=1.0, penalty=None, double alpha=0.0,
+                  double l1_ratio=0.0, l1_applied=None, bint track_loss=True, bint track_norms=False,
+                  double square_norm=0.0, double l1_norm=0.0):
+        cdef nnf_perceptron *neuron = &self.neuron
+        cdef str format = _format_of(weights)
+        self.views = []
+        neuron.dtype = _dtype(format)
+        neuron.n_samples = target.shape[0]
+        neuron.n_features = weights.shape[0]
+        neuron.weights = self._hold(weights, "weights", format, neuron.n_features, True)
+        neuron.target = self._hold(target, "target", format, neuron.n_samples)
+        neuron.sample_weight = self._hold(sample_weight, "sample_weight", format, neuron.n_samples)
+        neuron.order = <int *>self._hold(order, "order", "i", neuron.n_samples, True)
+        if indptr is None:
+            neuron.x = self._hold(x, "x", format, neuron.n_samples, False, neuron.n_features)
+        else:
+            neuron.x = self._hold(x, "x", format, x.shape[0])
+            neuron.indptr = <const int *>self._hold(indptr, "indptr", "i", neuron.n_samples + 1)
+            neuron.indices = <const int *>self._hold(indices, "indices", "i", indices.shape[0])
+        if held_out is not None:
+            neuron.held_out = <const unsigned char *>self._hold(held_out, "held_out", "?", neuron.n_samples)
+        if l1_applied is not None:
+            neuron.l1_applied = self._hold(l1_applied, "l1_applied", format, neuron.n_features, True)
+
+        neuron.activation = _row(ACTIVATIONS[:NNF_N_ACTIVATIONS], activation, "activation")
+        neuron.penalty = _PENALTIES[penalty]
+        neuron.alpha = alpha
+        neuron.l1_ratio = l1_ratio
+        neuron.eta0 = eta0
+        neuron.intercept_rate = intercept_rate
+        neuron.weight_negative = weight_negative
+        neuron.weight_positive = weight_positive
+        neuron.shuffle = seed is not None
+        neuron.seed = 0 if seed is None else seed
+        neuron.track_loss = track_loss
+        neuron.track_norms = track_norms
+        neuron.intercept = intercept
+        neuron.scale = 1.0
+        neuron.square_norm = square_norm
+        neuron.l1_norm = l1_norm
+
+    cdef void *_hold(self, array, str name, str dtype, nnf_index rows, bint writable=False,
+                     nnf_index columns=-1) except? NULL:
+        """The elements of an array of this shape, (rows,) or (rows, columns)."""
+        cdef _View view = _view(array, name, dtype, 1 if columns < 0 else 2, writable)
+        _require_shape(view, name, rows, columns)
+        _require_contiguous(view, name)
+        self.views.append(view)
+        return view.buffer.buf
+
+    def epoch(self):
+        """Learn from every sample once. Returns False when a weight or the intercept is no longer finite."""
+        cdef nnf_status status
+        with nogil:
+            status = nnf_perceptron_epoch(&self.neuron, _poll)
+        _check(status)
+        return self.neuron.finite != 0
+
+    def rescale(self):
+        """Bring `weights` to scale 1."""
+        nnf_perceptron_rescale(&self.neuron)
+
+    @property
+    def intercept(self):
+        return self.neuron.intercept
+
+    @property
+    def scale(self):
+        """What `weights` are to be multiplied by: the L2 penalty so far."""
+        return self.neuron.scale
+
+    @property
+    def square_norm(self):
+        """Squared L2 norm of scale * weights, as scikit-learn counts it; kept with track_norms."""
+        return self.neuron.square_norm
+
+    @property
+    def loss_sum(self):
+        """Sum of the losses over the last epoch; kept with track_loss."""
+        return self.neuron.loss_sum
+
+    @property
+    def objective_sum(self):
+        """Sum of loss + penalty over the last epoch; kept with track_loss."""
+        return self.neuron.objective_sum
+
+
+# A wrong NNFAST_ISA is found at import. What it says is shown in the message: the environment is dispatch.c's business.
+import os as _os
+
+_check_isa(nnf_isa_init(), _os.environ.get("NNFAST_ISA", ""))
+del _os

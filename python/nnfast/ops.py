@@ -1,0 +1,481 @@
+"""The array functions that networks are made of, on the engine's kernels: matrix products, activations, softmax.
+
+Everything follows NumPy: ``out=`` takes the result, float32 and float64 stay what they are, other real numbers are
+converted to the smaller of the two that holds them (``np.result_type(x, np.float32)``), and a shape that does not fit
+is a ValueError.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nnfast import _core
+from nnfast._threads import resolve_threads
+
+Array = NDArray[Any]
+
+__all__ = [
+    "exp",
+    "exp_grad",
+    "identity",
+    "identity_grad",
+    "leaky_relu",
+    "leaky_relu_grad",
+    "linear",
+    "logistic",
+    "logistic_grad",
+    "matmul",
+    "relu",
+    "relu_grad",
+    "sigmoid",
+    "sigmoid_grad",
+    "softmax",
+    "step",
+    "step_grad",
+    "tanh",
+    "tanh_grad",
+]
+
+
+def _floats(array: ArrayLike) -> Array:
+    """The array in float32 or float64, as NumPy would convert it to the smaller that holds it."""
+    result = np.asarray(array)
+    dtype = np.result_type(result.dtype, np.float32)
+    if dtype not in (np.float32, np.float64):
+        raise TypeError(f"nnfast works in float32 and float64, not in {result.dtype}")
+    return result.astype(dtype, copy=False)
+
+
+def _deliver(result: Array, out: Array | None) -> Any:
+    """The result as NumPy gives it: into ``out`` when there is one, a scalar for a scalar."""
+    if out is None:
+        return result if result.ndim else result[()]
+    if out.shape != result.shape:
+        raise ValueError(f"out has shape {out.shape}, the result {result.shape}")
+    np.copyto(out, result, casting="same_kind")
+    return out
+
+
+def _elementwise(kernel: Any, name: str, x: ArrayLike, out: Array | None) -> Any:
+    """out = kernel(name, x) for any shape; straight into ``out`` when its memory is as the engine writes it."""
+    x = np.ascontiguousarray(floats := _floats(x)).reshape(-1)
+    direct = out is not None and out.dtype == x.dtype and out.flags.c_contiguous and out.shape == floats.shape
+    result = out.reshape(-1) if direct and out is not None else np.empty_like(x)
+    kernel(name, x, result)
+    return out if direct else _deliver(result.reshape(floats.shape), out)
+
+
+def matmul(A: ArrayLike, B: ArrayLike, out: Array | None = None, *, n_jobs: int | None = None) -> Any:
+    """Matrix product, as ``np.matmul``.
+
+    Each element is one chain of fused multiply-adds in order of the inner dimension. Its bits therefore depend on its
+    row of A and its column of B alone: not on the number of threads, nor on the other rows.
+
+    Parameters
+    ----------
+    A : array-like (..., m, k) or (k,)
+    B : array-like (..., k, n) or (k,)
+        Leading dimensions broadcast; a vector is taken as a row on the left and a column on the right. Any strides: a
+        transposed view costs no copy.
+    out : array, optional
+        Takes the result; must not overlap A or B.
+    n_jobs : int or None, default=None
+        At most so many threads.
+
+    Returns
+    -------
+    array (..., m, n), without the dimension that a vector lacks
+
+    Raises
+    ------
+    ValueError
+        When the inner dimensions differ or ``out`` has another shape.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.matmul([[1.0, 2.0], [3.0, 4.0]], [1.0, 10.0])
+    array([21., 43.])
+    """
+    A, B = _floats(A), _floats(B)
+    dtype = np.result_type(A, B)
+    A, B = A.astype(dtype, copy=False), B.astype(dtype, copy=False)
+    if A.ndim == 0 or B.ndim == 0:
+        raise ValueError("matmul: a scalar is no matrix")
+    row, column = A.ndim == 1, B.ndim == 1
+    A = A[np.newaxis] if row else A
+    B = B[:, np.newaxis] if column else B
+    if A.shape[-1] != B.shape[-2]:
+        raise ValueError(f"matmul: A has {A.shape[-1]} columns, B has {B.shape[-2]} rows")
+    leading = np.broadcast_shapes(A.shape[:-2], B.shape[:-2])
+    A, B = np.broadcast_to(A, leading + A.shape[-2:]), np.broadcast_to(B, leading + B.shape[-2:])
+    result = np.empty((*leading, A.shape[-2], B.shape[-1]), dtype)
+    shape = list(result.shape)
+    if column:
+        del shape[-1]
+    if row:
+        del shape[len(leading)]
+    direct = out is not None and out.dtype == dtype and out.flags.c_contiguous and out.shape == tuple(shape)
+    if direct and out is not None:
+        result = out.reshape(result.shape)
+    threads = resolve_threads(n_jobs)
+    for index in np.ndindex(leading):
+        _core.matmul(A[index], B[index], result[index], threads)
+    return out if direct else _deliver(result.reshape(shape), out)
+
+
+def linear(
+    X: ArrayLike,
+    W: ArrayLike,
+    b: ArrayLike | None = None,
+    activation: str = "identity",
+    out: Array | None = None,
+    *,
+    n_jobs: int | None = None,
+) -> Array:
+    """One dense layer: ``activation(X @ W + b)``.
+
+    Parameters
+    ----------
+    X : array-like (n, n_in)
+        One sample a row.
+    W : array-like (n_in, n_out)
+    b : array-like (n_out,), optional
+        Intercepts; none when None.
+    activation : str, default="identity"
+        "identity", "logistic" (or "sigmoid"), "tanh", "relu", "leaky_relu", "step", "exp" or "softmax".
+    out : array (n, n_out), optional
+        Takes the result; must not overlap X or W.
+    n_jobs : int or None, default=None
+        At most so many threads.
+
+    Returns
+    -------
+    array (n, n_out)
+
+    Raises
+    ------
+    ValueError
+        For an unknown activation or shapes that do not fit.
+
+    Examples
+    --------
+    A neuron with two inputs that fires when both do:
+
+    >>> from nnfast import ops
+    >>> ops.linear([[0.0, 1.0], [1.0, 1.0]], [[1.0], [1.0]], [-1.5], activation="step")
+    array([[0.],
+           [1.]])
+    """
+    X, W = _floats(X), _floats(W)
+    if X.ndim != 2 or W.ndim != 2:
+        raise ValueError(f"linear: X and W must be matrices, got {X.ndim} and {W.ndim} dimensions")
+    if X.shape[1] != W.shape[0]:
+        raise ValueError(f"linear: X has {X.shape[1]} columns, W has {W.shape[0]} rows")
+    bias = np.zeros(W.shape[1], W.dtype) if b is None else _floats(b)
+    if bias.shape != (W.shape[1],):
+        raise ValueError(f"linear: b has shape {bias.shape}, expected {(W.shape[1],)}")
+    dtype = np.result_type(X, W, bias)
+    direct = out is not None and out.dtype == dtype and out.flags.c_contiguous and out.shape == (X.shape[0], W.shape[1])
+    result = out if direct and out is not None else np.empty((X.shape[0], W.shape[1]), dtype)
+    _core.forward(
+        np.ascontiguousarray(X, dtype),
+        [np.ascontiguousarray(W, dtype)],
+        [np.ascontiguousarray(bias, dtype)],
+        ["logistic" if activation == "sigmoid" else activation],
+        result,
+        resolve_threads(n_jobs),
+    )
+    return result if direct else _deliver(result, out)
+
+
+def softmax(x: ArrayLike, axis: int = -1, out: Array | None = None) -> Array:
+    """Probabilities along an axis: ``exp(x - max) / sum(exp(x - max))``.
+
+    Parameters
+    ----------
+    x : array-like, at least one dimension
+    axis : int, default=-1
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Returns
+    -------
+    array of the shape of x
+        A row that holds NaN or +inf becomes NaN.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.softmax([[0.0, 0.0], [1000.0, 0.0]])
+    array([[0.5, 0.5],
+           [1. , 0. ]])
+    """
+    x = _floats(x)
+    if x.ndim == 0 or x.shape[axis] == 0:
+        raise ValueError("softmax needs an axis with at least one element")
+    rows = np.moveaxis(x, axis, -1)
+    result = np.ascontiguousarray(rows).reshape(-1, rows.shape[-1])
+    if result.base is not None and np.shares_memory(result, x):
+        result = result.copy()
+    _core.softmax(result, result)
+    return _deliver(np.moveaxis(result.reshape(rows.shape), -1, axis), out)
+
+
+def identity(x: ArrayLike, out: Array | None = None) -> Any:
+    """``x`` itself.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.identity([-2.0, 0.5])
+    array([-2. ,  0.5])
+    """
+    return _elementwise(_core.activate, "identity", x, out)
+
+
+def identity_grad(x: ArrayLike, out: Array | None = None) -> Any:
+    """Slope of the identity: 1.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.identity_grad([-2.0, 0.5])
+    array([1., 1.])
+    """
+    return _elementwise(_core.activate_grad, "identity", x, out)
+
+
+def logistic(x: ArrayLike, out: Array | None = None) -> Any:
+    """The logistic function ``1 / (1 + exp(-x))``, between 0 and 1.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.logistic([0.0, 1.0])
+    array([0.5       , 0.73105858])
+    """
+    return _elementwise(_core.activate, "logistic", x, out)
+
+
+def logistic_grad(x: ArrayLike, out: Array | None = None) -> Any:
+    """Slope of the logistic function: ``y (1 - y)`` with ``y = logistic(x)``; at most 1/4.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.logistic_grad([0.0, 1.0])
+    array([0.25      , 0.19661193])
+    """
+    return _elementwise(_core.activate_grad, "logistic", x, out)
+
+
+def tanh(x: ArrayLike, out: Array | None = None) -> Any:
+    """The hyperbolic tangent, between -1 and 1.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.tanh([0.0, 1.0])
+    array([0.        , 0.76159416])
+    """
+    return _elementwise(_core.activate, "tanh", x, out)
+
+
+def tanh_grad(x: ArrayLike, out: Array | None = None) -> Any:
+    """Slope of the hyperbolic tangent: ``1 - tanh(x)**2``.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.tanh_grad([0.0, 1.0])
+    array([1.        , 0.41997434])
+    """
+    return _elementwise(_core.activate_grad, "tanh", x, out)
+
+
+def relu(x: ArrayLike, out: Array | None = None) -> Any:
+    """The rectified linear unit: x where it is positive, else 0.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.relu([-2.0, 0.5])
+    array([0. , 0.5])
+    """
+    return _elementwise(_core.activate, "relu", x, out)
+
+
+def relu_grad(x: ArrayLike, out: Array | None = None) -> Any:
+    """Slope of the rectified linear unit: 1 where its value is positive, else 0.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.relu_grad([-2.0, 0.5])
+    array([0., 1.])
+    """
+    return _elementwise(_core.activate_grad, "relu", x, out)
+
+
+def leaky_relu(x: ArrayLike, out: Array | None = None) -> Any:
+    """The leaky rectified linear unit: x where it is positive, else ``0.01 x``.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.leaky_relu([-2.0, 0.5])
+    array([-0.02,  0.5 ])
+    """
+    return _elementwise(_core.activate, "leaky_relu", x, out)
+
+
+def leaky_relu_grad(x: ArrayLike, out: Array | None = None) -> Any:
+    """Slope of the leaky rectified linear unit: 1 where x is positive, else 0.01.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.leaky_relu_grad([-2.0, 0.5])
+    array([0.01, 1.  ])
+    """
+    return _elementwise(_core.activate_grad, "leaky_relu", x, out)
+
+
+def step(x: ArrayLike, out: Array | None = None) -> Any:
+    """The threshold of Rosenblatt's perceptron: 1 where x is positive, else 0.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.step([-2.0, 0.0, 0.5])
+    array([0., 0., 1.])
+    """
+    return _elementwise(_core.activate, "step", x, out)
+
+
+def step_grad(x: ArrayLike, out: Array | None = None) -> Any:
+    """Slope of the step: 0, which is why gradient descent cannot train with it.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.step_grad([-2.0, 0.0, 0.5])
+    array([0., 0., 0.])
+    """
+    return _elementwise(_core.activate_grad, "step", x, out)
+
+
+def exp(x: ArrayLike, out: Array | None = None) -> Any:
+    """The exponential function.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.exp([0.0, 1.0])
+    array([1.        , 2.71828183])
+    """
+    return _elementwise(_core.activate, "exp", x, out)
+
+
+def exp_grad(x: ArrayLike, out: Array | None = None) -> Any:
+    """Slope of the exponential function: itself.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.exp_grad([0.0, 1.0])
+    array([1.        , 2.71828183])
+    """
+    return _elementwise(_core.activate_grad, "exp", x, out)
+
+
+sigmoid = logistic
+sigmoid_grad = logistic_grad
