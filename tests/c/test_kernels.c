@@ -1,0 +1,728 @@
+/*
+ * test_kernels.c: every entry of the kernel table, on every instruction set of this CPU, for both element types,
+ * against naive loops; then packing, products and networks, which are built from them.
+ *
+ * Small integers come first: nothing is rounded, so the result must be exact, and every wrong index is found. Random
+ * numbers follow, with the error that k roundings can make. All arrays are fenced (check.h): a read or write beyond one
+ * ends the program. At the end, the bits of a training story that must be the same on every machine.
+ */
+#include "check.h"
+#include "internal.h"
+
+#include <float.h>
+#include <math.h>
+
+static const isa *on;    /* the instruction set under test */
+static nnf_dtype dtype;  /* and the element type */
+static const nnf_kernels *kernels;
+
+/* Where a case stands in a failure message. */
+#define WHERE "%s, float%d"
+#define HERE on->name, bits_of(dtype)
+
+static void *element(void *array, nnf_index j)
+{
+    return nnf_at(kernels, array, j);
+}
+
+static int same(const void *a, const void *b, nnf_index n)
+{
+    return memcmp(a, b, (size_t)n * kernels->size) == 0;
+}
+
+/* Lengths below `limit` round the vectors and the panels of this table. */
+static nnf_index lengths(nnf_index *list, nnf_index limit)
+{
+    const nnf_index edges[] = {kernels->lanes, 2 * kernels->lanes, kernels->panel, 2 * kernels->panel, NNF_SUM_LANES,
+                               2 * NNF_SUM_LANES, NNF_BLOCK_ROWS, 2 * NNF_BLOCK_ROWS};
+    nnf_index count = 0;
+    for (nnf_index n = 0; n < nnf_min(6, limit); n++)
+        list[count++] = n;
+    for (size_t e = 0; e < sizeof edges / sizeof edges[0]; e++)
+        for (nnf_index n = edges[e] - 1; n <= edges[e] + 1; n++)
+            if (n > 5 && n < limit)
+                list[count++] = n;
+    return count;
+}
+
+/* Elements from the first of m rows to the last of the last one. */
+static nnf_index span(nnf_index m, nnf_index width, nnf_index ld)
+{
+    return m > 0 ? (m - 1) * ld + width : 0;
+}
+
+enum { MAX_LENGTHS = 30, MAX_POINTERS = 128 };
+
+/* ---- gemm ------------------------------------------------------------------------------------------------------- */
+
+/* One call of the kernel, on fenced operands. */
+typedef struct product {
+    nnf_gemm g;
+    nnf_index stored; /* columns of C that may be written: n, or n rounded up to whole vectors */
+    void *b, *c, *bias, *value, *a_memory, *start;
+    const void *pointers[MAX_POINTERS];
+} product;
+
+enum { A_SLOT, B_SLOT, C_SLOT, BIAS_SLOT, VALUE_SLOT, START_SLOT, SPARE_SLOT };
+
+/* A form of call: how the operands lie. */
+typedef struct form {
+    int a_columns, b_exact, c_exact;
+} form;
+
+static const form forms[] = {{0, 0, 0}, {0, 0, 1}, {0, 1, 0}, {0, 1, 1}, {1, 0, 0}, {1, 0, 1}};
+
+enum { N_FORMS = sizeof forms / sizeof forms[0] };
+
+static void make_product(product *t, nnf_index m, nnf_index n, nnf_index k, form f, nnf_start start, nnf_index gap,
+                         double (*next)(void))
+{
+    const nnf_index vectors = f.a_columns ? k : m, length = f.a_columns ? m : k, lead = gap;
+    const nnf_index padded = nnf_round_up(n, kernels->lanes), b_width = f.b_exact ? n : padded, ldb = b_width + gap;
+    t->stored = f.c_exact ? n : padded;
+    const nnf_index ldc = t->stored + gap, size = span(m, t->stored, ldc);
+    t->a_memory = fenced(A_SLOT, dtype, vectors * (lead + length));
+    fill(dtype, t->a_memory, vectors * (lead + length), next);
+    for (nnf_index i = 0; i < vectors; i++)
+        t->pointers[i] = element(t->a_memory, i * (lead + length));
+    t->b = fenced(B_SLOT, dtype, span(k, b_width, ldb));
+    fill(dtype, t->b, span(k, b_width, ldb), next);
+    t->bias = fenced(BIAS_SLOT, dtype, n);
+    fill(dtype, t->bias, n, next);
+    t->value = fenced(VALUE_SLOT, dtype, size);
+    fill(dtype, t->value, size, next);
+    t->c = fenced(C_SLOT, dtype, size);
+    t->start = fenced(START_SLOT, dtype, m * n);
+    for (nnf_index i = 0; i < m; i++) {
+        for (nnf_index j = 0; j < n; j++) {
+            put(dtype, t->start, i * n + j, start == NNF_FROM_C ? next() : start == NNF_FROM_BIAS ? get(dtype, t->bias, j) : 0);
+            put(dtype, t->c, i * ldc + j, start == NNF_FROM_C ? get(dtype, t->start, i * n + j) : (double)NAN);
+        }
+    }
+    t->g = (nnf_gemm){
+        .m = m, .n = n, .k = k, .a = t->pointers, .a_first = lead, .a_columns = f.a_columns, .b_exact = f.b_exact,
+        .b = t->b, .ldb = ldb, .c_exact = f.c_exact, .c = t->c, .ldc = ldc, .start = start, .bias = t->bias,
+        .epilogue = NNF_STORE, .value = t->value, .ldv = ldc,
+    };
+}
+
+static double a_element(const product *t, nnf_index i, nnf_index p)
+{
+    return t->g.a_columns ? get(dtype, t->pointers[p], t->g.a_first + i) : get(dtype, t->pointers[i], t->g.a_first + p);
+}
+
+/* C against the definition; `roundings` = 0: exact. */
+static int right(const product *t, double roundings)
+{
+    const nnf_gemm *g = &t->g;
+    int wrong = !intact_before(C_SLOT);
+    for (nnf_index i = 0; i < g->m; i++) {
+        for (nnf_index j = 0; j < g->n; j++) {
+            long double sum = get(dtype, t->start, i * g->n + j), size = fabsl(sum);
+            for (nnf_index p = 0; p < g->k; p++) {
+                const long double term = (long double)a_element(t, i, p) * (long double)get(dtype, t->b, p * g->ldb + j);
+                sum += term;
+                size += fabsl(term);
+            }
+            const long double error = fabsl((long double)get(dtype, t->c, i * g->ldc + j) - sum);
+            wrong += !(error <= roundings * epsilon(dtype) / 2 * size);
+        }
+        if (i < g->m - 1)
+            wrong += !untouched(dtype, t->c, i * g->ldc + t->stored, (i + 1) * g->ldc);
+    }
+    return wrong == 0;
+}
+
+static void test_gemm(void)
+{
+    static product t;
+    static const nnf_index depths[] = {0, 1, 2, 9};
+    for (nnf_index m = 0; m <= 26; m++) {
+        for (nnf_index n = 1; n <= kernels->panel; n++) {
+            const nnf_index k = depths[(m + n) % 4], gap = (m + n) % 3;
+            for (int f = 0; f < N_FORMS; f++) {
+                for (int start = NNF_FROM_ZERO; start <= NNF_FROM_C; start++) {
+                    make_product(&t, m, n, k, forms[f], (nnf_start)start, gap, random_integer);
+                    kernels->gemm(&t.g);
+                    check(right(&t, 0), "gemm " WHERE ": m %td, n %td, k %td, form %d, start %d", HERE, m, n, k, f, start);
+                }
+            }
+        }
+    }
+    for (nnf_index k = 1; k < 1500; k = 3 * k + 1) {
+        make_product(&t, 7, kernels->panel, k, forms[0], NNF_FROM_BIAS, 1, random_number);
+        kernels->gemm(&t.g);
+        check(right(&t, (double)k + 2), "gemm " WHERE ": error at k = %td", HERE, k);
+    }
+}
+
+/* The epilogue changes every element as the array functions do. */
+static void test_gemm_epilogue(void)
+{
+    static product t;
+    nnf_index list[MAX_LENGTHS];
+    const nnf_index count = lengths(list, kernels->panel + 1);
+    for (int activation = 0; activation < NNF_N_ACTIVATIONS; activation++) {
+        for (nnf_index e = 1; e < count; e++) {
+            const nnf_index n = list[e], m = 1 + e % 14, k = 5;
+            for (int variant = 0; variant < 2 * N_FORMS; variant++) {
+                const int epilogue = variant % 2 == 0 ? NNF_ACTIVATE : NNF_DERIVE;
+                make_product(&t, m, n, k, forms[variant / 2], NNF_FROM_C, e % 3, random_number); /* gap 0: one array */
+                kernels->gemm(&t.g);
+                void *plain = fenced(SPARE_SLOT, dtype, m * n);
+                for (nnf_index i = 0; i < m; i++) {
+                    void *row = element(plain, i * n), *c = element(t.c, i * t.g.ldc);
+                    if (epilogue == NNF_ACTIVATE)
+                        kernels->activate(activation, n, row, c);
+                    else
+                        kernels->derive(activation, n, row, element(t.value, i * t.g.ldv), c);
+                    memcpy(c, element(t.start, i * n), (size_t)n * kernels->size);
+                }
+                t.g.epilogue = (nnf_epilogue)epilogue;
+                t.g.activation = activation;
+                kernels->gemm(&t.g);
+                int wrong = !intact_before(C_SLOT);
+                for (nnf_index i = 0; i < m; i++) {
+                    wrong += !same(element(t.c, i * t.g.ldc), element(plain, i * n), n);
+                    if (i < m - 1)
+                        wrong += !untouched(dtype, t.c, i * t.g.ldc + t.stored, (i + 1) * t.g.ldc);
+                }
+                check(wrong == 0, "gemm " WHERE ": %s, m %td, n %td, variant %d", HERE, nnf_activation_name(activation), m, n,
+                      variant);
+            }
+        }
+    }
+}
+
+/* ---- elementwise ------------------------------------------------------------------------------------------------ */
+
+static double one_activation(int activation, double x)
+{
+    switch (activation) {
+    case NNF_IDENTITY: return x;
+    case NNF_LOGISTIC: return 1 / (1 + exp(-x));
+    case NNF_TANH: return tanh(x);
+    case NNF_RELU: return x > 0 ? x : 0;
+    case NNF_LEAKY_RELU: return x > 0 ? x : 0.01 * x;
+    case NNF_STEP: return x > 0;
+    case NNF_EXP: return exp(x);
+    default: return NAN; /* a new row of activation.def fails until it stands here */
+    }
+}
+
+static double one_slope(int activation, double y)
+{
+    switch (activation) {
+    case NNF_IDENTITY: return 1;
+    case NNF_LOGISTIC: return y * (1 - y);
+    case NNF_TANH: return 1 - y * y;
+    case NNF_RELU: return y != 0;
+    case NNF_LEAKY_RELU: return y > 0 ? 1 : 0.01;
+    case NNF_STEP: return 0;
+    case NNF_EXP: return y;
+    default: return NAN;
+    }
+}
+
+/* Lengths, tails and places. test_math.c measures the errors; 8 ULP of the larger of result and 1 are enough to see
+ * here. */
+static void test_elementwise(void)
+{
+    const double tolerance = 8 * epsilon(dtype);
+    for (int activation = 0; activation < NNF_N_ACTIVATIONS; activation++) {
+        for (nnf_index n = 0; n <= 3 * kernels->lanes + 1; n++) {
+            void *x = fenced(A_SLOT, dtype, n), *d = fenced(B_SLOT, dtype, n), *out = fenced(C_SLOT, dtype, n);
+            void *slope = fenced(START_SLOT, dtype, n);
+            fill(dtype, x, n, random_number);
+            fill(dtype, d, n, random_number);
+            int wrong = 0;
+            kernels->activate(activation, n, out, x);
+            kernels->derive(activation, n, slope, out, d);
+            for (nnf_index j = 0; j < n; j++) {
+                const double y = get(dtype, out, j), expected = get(dtype, d, j) * one_slope(activation, y);
+                wrong += !(fabs(y - one_activation(activation, get(dtype, x, j))) <= tolerance);
+                wrong += !(fabs(get(dtype, slope, j) - expected) <= tolerance);
+            }
+            kernels->derive(activation, n, d, out, d); /* in place */
+            kernels->activate(activation, n, x, x);
+            wrong += !same(d, slope, n) + !same(x, out, n) + !intact_before(C_SLOT) + !intact_before(START_SLOT);
+            check(wrong == 0, "%s " WHERE ": n %td", nnf_activation_name(activation), HERE, n);
+        }
+    }
+    for (nnf_index n = 0; n <= 3 * kernels->lanes + 1; n++) {
+        void *x = fenced(A_SLOT, dtype, n), *out = fenced(C_SLOT, dtype, n);
+        int wrong = 0;
+        for (nnf_index j = 0; j < n; j++)
+            put(dtype, x, j, 3 + 2.5 * random_number());
+        kernels->log(n, out, x);
+        for (nnf_index j = 0; j < n; j++)
+            wrong += !(fabs(get(dtype, out, j) - log(get(dtype, x, j))) <= 2 * tolerance);
+        check(wrong == 0 && intact_before(C_SLOT), "log " WHERE ": n %td", HERE, n);
+    }
+}
+
+/* ---- rows: softmax and the output layer ------------------------------------------------------------------------- */
+
+/* p (n): the outputs for z (n); returns the loss of the row. */
+static double output_reference(int loss, nnf_index n, double *p, const double *z, const double *y)
+{
+    const double eps = epsilon(dtype);
+    double largest = -INFINITY, sum = 0, total = 0;
+    for (nnf_index j = 0; j < n; j++)
+        largest = fmax(largest, z[j]);
+    for (nnf_index j = 0; j < n; j++)
+        sum += exp(z[j] - largest);
+    for (nnf_index j = 0; j < n; j++) {
+        p[j] = loss == NNF_SQUARED_ERROR     ? z[j]
+               : loss == NNF_LOG_LOSS        ? exp(z[j] - largest) / sum
+               : loss == NNF_BINARY_LOG_LOSS ? 1 / (1 + exp(-z[j]))
+                                             : exp(z[j]);
+        const double clipped = fmin(fmax(p[j], eps), 1 - eps);
+        total += loss == NNF_SQUARED_ERROR     ? 0.5 * (p[j] - y[j]) * (p[j] - y[j])
+                 : loss == NNF_LOG_LOSS        ? -y[j] * log(clipped)
+                 : loss == NNF_BINARY_LOG_LOSS ? -y[j] * log(clipped) - (1 - y[j]) * log(1 - clipped)
+                                               : (y[j] > 0 ? y[j] * log(y[j] / p[j]) : 0) - y[j] + p[j];
+    }
+    return total;
+}
+
+static double random_target(int loss)
+{
+    return loss == NNF_SQUARED_ERROR ? random_number() : loss == NNF_POISSON ? (double)(random_bits() % 4) : (double)(random_bits() % 2);
+}
+
+static void test_output(void)
+{
+    nnf_index list[MAX_LENGTHS];
+    const nnf_index count = lengths(list, 70), m = 3;
+    for (int loss = 0; loss < NNF_N_LOSSES; loss++) {
+        for (nnf_index e = 1; e < count; e++) {
+            const nnf_index n = list[e], gap = e % 3, ld = n + gap;
+            const double sum_error = ((double)n / 16 + 30) * epsilon(dtype); /* of terms of size 1 to 10, all sums together */
+            void *z = fenced(C_SLOT, dtype, span(m, n, ld)), *y = fenced(B_SLOT, dtype, m * n);
+            void *x = fenced(A_SLOT, dtype, span(m, n, ld));
+            const void *rows[3];
+            double plain[70], target[70], p[3][70], losses[3], expected[3];
+            int wrong = 0;
+            for (nnf_index i = 0; i < m; i++) {
+                rows[m - 1 - i] = element(y, i * n); /* in any order */
+                for (nnf_index j = 0; j < n; j++)
+                    put(dtype, y, i * n + j, random_target(loss));
+            }
+            for (nnf_index i = 0; i < m; i++) {
+                for (nnf_index j = 0; j < n; j++) {
+                    put(dtype, z, i * ld + j, 3 * random_number());
+                    put(dtype, x, i * ld + j, get(dtype, z, i * ld + j));
+                    plain[j] = get(dtype, z, i * ld + j);
+                    target[j] = get(dtype, rows[i], j);
+                }
+                expected[i] = output_reference(loss, n, p[i], plain, target);
+            }
+            kernels->output(loss, m, n, z, ld, rows, losses);
+            kernels->softmax(m, n, x, ld);
+            for (nnf_index i = 0; i < m; i++) {
+                double size = 0;
+                for (nnf_index j = 0; j < n; j++) {
+                    const double delta = get(dtype, z, i * ld + j), t = get(dtype, rows[i], j);
+                    wrong += !(fabs(delta - (p[i][j] - t)) <= sum_error * fabs(p[i][j]) + epsilon(dtype) * fabs(t));
+                    if (loss == NNF_LOG_LOSS) /* the same probabilities as from softmax, to the bit */
+                        wrong += delta != rounded(dtype, get(dtype, x, i * ld + j) - t);
+                    size += 10 + fabs(p[i][j]) + fabs(t) * 10; /* the terms before they cancel */
+                }
+                wrong += !(fabs(losses[i] - expected[i]) <= sum_error * size);
+                if (i < m - 1)
+                    wrong += !untouched(dtype, z, i * ld + n, (i + 1) * ld) + !untouched(dtype, x, i * ld + n, (i + 1) * ld);
+            }
+            wrong += !intact_before(C_SLOT) + !intact_before(A_SLOT);
+            check(wrong == 0, "output " WHERE ": %s, n %td", HERE, nnf_loss_name(loss), n);
+        }
+    }
+}
+
+/* Probabilities of exactly 0 and 1 are clipped before the logarithm; NaN is not hidden. */
+static void test_clipping(void)
+{
+    double memory[4] = {0}, targets[4] = {0}, loss;
+    void *z = memory, *y = targets;
+    const void *rows[1] = {y};
+    const double eps = epsilon(dtype), largest_loss = -log(eps);
+    put(dtype, z, 0, 1000);
+    put(dtype, z, 1, -1000);
+    put(dtype, y, 1, 1);
+    kernels->output(NNF_LOG_LOSS, 1, 2, z, 2, rows, &loss);
+    check(fabs(loss - largest_loss) <= 4 * eps * largest_loss, "log loss " WHERE ": clipped, %g", HERE, loss);
+    check(get(dtype, z, 0) == 1 && get(dtype, z, 1) == -1, "log loss " WHERE ": delta at the ends", HERE);
+    put(dtype, z, 0, 1000);
+    put(dtype, z, 1, -1000);
+    kernels->output(NNF_BINARY_LOG_LOSS, 1, 2, z, 2, rows, &loss);
+    /* 1 - (1 - eps) is eps; both outputs are wrong. */
+    check(fabs(loss - 2 * largest_loss) <= 8 * eps * largest_loss, "binary log loss " WHERE ": clipped, %g", HERE, loss);
+    for (int kind = 0; kind < NNF_N_LOSSES; kind++) {
+        for (int place = 0; place < 2; place++) {
+            put(dtype, z, 0, 0.5);
+            put(dtype, z, 1, 0.5);
+            put(dtype, z, place, (double)NAN);
+            kernels->output(kind, 1, 2, z, 2, rows, &loss);
+            check(isnan(loss) && isnan(get(dtype, z, place)), "%s " WHERE ": NaN is hidden", nnf_loss_name(kind), HERE);
+        }
+    }
+}
+
+/* ---- sums over rows --------------------------------------------------------------------------------------------- */
+
+static void test_sums(void)
+{
+    nnf_index list[MAX_LENGTHS];
+    const nnf_index count = lengths(list, 70);
+    for (nnf_index e = 0; e < count; e++) {
+        for (nnf_index m = 0; m < 5; m++) {
+            const nnf_index n = list[e], padded = nnf_round_up(n, kernels->lanes), ld = padded + e % 3;
+            const nnf_index size = span(m, padded, ld);
+            void *x = fenced(A_SLOT, dtype, size), *sums = fenced(C_SLOT, dtype, n);
+            int wrong = 0;
+            double all = 0;
+            fill(dtype, x, size, random_integer);
+            kernels->column_sums(m, n, sums, x, ld);
+            for (nnf_index j = 0; j < n; j++) {
+                double sum = 0;
+                for (nnf_index i = 0; i < m; i++)
+                    sum += get(dtype, x, i * ld + j);
+                wrong += get(dtype, sums, j) != sum;
+                all += sum;
+            }
+            check(wrong == 0 && intact_before(C_SLOT), "column_sums " WHERE ": m %td, n %td", HERE, m, n);
+
+            /* sum() reads exactly n elements of the last row: these end at the fence. */
+            void *exact = fenced(B_SLOT, dtype, span(m, n, ld));
+            memcpy(exact, x, (size_t)span(m, n, ld) * kernels->size);
+            check(kernels->sum(m, n, exact, ld) == all, "sum " WHERE ": m %td, n %td", HERE, m, n);
+
+            x = fenced(A_SLOT, dtype, m * padded);
+            sums = fenced(C_SLOT, dtype, padded);
+            fill(dtype, x, m * padded, random_integer);
+            kernels->column_squares(m, padded, sums, x);
+            for (nnf_index j = 0; j < padded; j++) {
+                double sum = 0;
+                for (nnf_index i = 0; i < m; i++)
+                    sum += get(dtype, x, i * padded + j) * get(dtype, x, i * padded + j);
+                wrong += get(dtype, sums, j) != sum;
+            }
+            check(wrong == 0 && intact_before(C_SLOT), "column_squares " WHERE ": m %td, n %td", HERE, m, padded);
+
+            double *wide = fenced(VALUE_SLOT, NNF_FLOAT64, padded);
+            void *narrow = fenced(B_SLOT, dtype, padded);
+            for (nnf_index j = 0; j < padded; j++)
+                wide[j] = random_number();
+            fill(dtype, narrow, padded, random_number);
+            double expected[80];
+            for (nnf_index j = 0; j < padded; j++)
+                expected[j] = wide[j] + get(dtype, narrow, j);
+            kernels->widen_add(padded, wide, narrow);
+            kernels->narrow(padded, narrow, wide);
+            for (nnf_index j = 0; j < padded; j++)
+                wrong += wide[j] != expected[j] || get(dtype, narrow, j) != rounded(dtype, expected[j]);
+            check(wrong == 0 && intact_before(VALUE_SLOT) && intact_before(B_SLOT), "widen_add, narrow " WHERE ": n %td",
+                  HERE, padded);
+        }
+    }
+}
+
+/* ---- transpose -------------------------------------------------------------------------------------------------- */
+
+static void test_transpose(void)
+{
+    for (nnf_index m = 0; m <= 2 * kernels->lanes + 1; m++) {
+        for (nnf_index n = 0; n <= 2 * kernels->lanes + 1; n++) {
+            const nnf_index padded = nnf_round_up(m, kernels->lanes), lds = n + m % 3, ldd = padded + n % 3;
+            void *src = fenced(A_SLOT, dtype, span(m, n, lds));
+            void *dst = fenced(C_SLOT, dtype, span(n, padded, ldd));
+            int wrong = 0;
+            fill(dtype, src, span(m, n, lds), random_number);
+            kernels->transpose(m, n, dst, ldd, src, lds);
+            for (nnf_index j = 0; j < n; j++) {
+                for (nnf_index i = 0; i < padded; i++)
+                    wrong += get(dtype, dst, j * ldd + i) != (i < m ? get(dtype, src, i * lds + j) : 0);
+                if (j < n - 1)
+                    wrong += !untouched(dtype, dst, j * ldd + padded, (j + 1) * ldd);
+            }
+            check(wrong == 0 && intact_before(C_SLOT), "transpose " WHERE ": m %td, n %td", HERE, m, n);
+        }
+    }
+}
+
+/* ---- update ----------------------------------------------------------------------------------------------------- */
+
+/* The formulas in double: within a few roundings of terms of size 1. */
+static void test_update(void)
+{
+    for (int solver = 0; solver <= NNF_GRADIENT; solver++) {
+        for (nnf_index n = 0; n <= 6 * kernels->lanes; n += kernels->lanes) {
+            void *w = fenced(A_SLOT, dtype, n), *dw = fenced(B_SLOT, dtype, n);
+            void *s1 = fenced(C_SLOT, dtype, n), *s2 = fenced(VALUE_SLOT, dtype, n);
+            double before[3][96], tolerance = 16 * epsilon(dtype);
+            fill(dtype, w, n, random_number);
+            fill(dtype, dw, n, random_number);
+            fill(dtype, s1, n, random_number);
+            for (nnf_index j = 0; j < n; j++) {
+                put(dtype, s2, j, 0.5 + fabs(random_number()));
+                before[0][j] = get(dtype, w, j);
+                before[1][j] = get(dtype, s1, j);
+                before[2][j] = get(dtype, s2, j);
+            }
+            const nnf_update u = {
+                .n = n, .dw = dw, .w = w, .s1 = s1, .s2 = s2, .alpha = 0.25, .inv_rows = 0.125, .rate = 0.5,
+                .momentum = 0.75, .beta_1 = 0.875, .beta_2 = 0.96875, .epsilon = 0.0625,
+            };
+            kernels->update(solver, &u);
+            int wrong = 0;
+            for (nnf_index j = 0; j < n; j++) {
+                const double g = (get(dtype, dw, j) + 0.25 * before[0][j]) * 0.125;
+                double expected = before[0][j], e1 = before[1][j], e2 = before[2][j];
+                switch (solver) {
+                case NNF_SGD: expected -= 0.5 * g; break;
+                case NNF_MOMENTUM: e1 = 0.75 * e1 - 0.5 * g; expected += e1; break;
+                case NNF_NESTEROV: e1 = 0.75 * e1 - 0.5 * g; expected += 0.75 * e1 - 0.5 * g; break;
+                case NNF_ADAM:
+                    e1 = 0.875 * e1 + 0.125 * g;
+                    e2 = 0.96875 * e2 + 0.03125 * g * g;
+                    expected -= 0.5 * e1 / (sqrt(e2) + 0.0625);
+                    break;
+                case NNF_GRADIENT: e1 = g; break;
+                default: expected = NAN; /* a new solver fails until it stands here */
+                }
+                wrong += !(fabs(get(dtype, w, j) - expected) <= tolerance);
+                wrong += !(fabs(get(dtype, s1, j) - e1) <= tolerance) + !(fabs(get(dtype, s2, j) - e2) <= tolerance);
+            }
+            wrong += !intact_before(A_SLOT) + !intact_before(C_SLOT) + !intact_before(VALUE_SLOT);
+            check(wrong == 0, "update " WHERE ": solver %d, n %td", HERE, solver, n);
+        }
+    }
+}
+
+/* ---- packing and products (gemm.c) ------------------------------------------------------------------------------ */
+
+/* The address formula of kernels.h. */
+static nnf_index packed_index(nnf_index k, nnf_index n, nnf_index p, nnf_index j)
+{
+    const nnf_index panel = kernels->panel;
+    return j / panel * panel * k + p * nnf_panel_width(kernels, n, j / panel) + j % panel;
+}
+
+static void test_packing(void)
+{
+    nnf_index list[MAX_LENGTHS];
+    const nnf_index count = lengths(list, 2 * NNF_BLOCK_ROWS + 2);
+    for (nnf_index e = 1; e < count; e++) {
+        for (nnf_index f = 1; f < count; f++) {
+            const nnf_index k = list[e], n = list[f], stored = nnf_round_up(n, kernels->lanes);
+            const nnf_range panels = {0, nnf_n_panels(kernels, n)};
+            void *B = fenced(A_SLOT, dtype, k * n), *packed = fenced(C_SLOT, dtype, k * stored);
+            fill(dtype, B, k * n, random_number);
+            for (int by_columns = 0; by_columns < 2; by_columns++) { /* B stored (k, n), or (n, k) */
+                int wrong = 0;
+                packed = fenced(C_SLOT, dtype, k * stored);
+                nnf_pack(kernels, packed, B, by_columns ? 1 : n, by_columns ? k : 1, k, n, panels);
+                for (nnf_index p = 0; p < k; p++)
+                    for (nnf_index j = 0; j < stored; j++) {
+                        const double expected = j >= n ? 0 : get(dtype, B, by_columns ? j * k + p : p * n + j);
+                        wrong += get(dtype, packed, packed_index(k, n, p, j)) != expected;
+                    }
+                check(wrong == 0 && intact_before(C_SLOT), "pack " WHERE ": k %td, n %td", HERE, k, n);
+            }
+            /* `packed` holds the transpose of B as an (n, k) matrix; taking it apart and transposing it again agree. */
+            void *plain = fenced(VALUE_SLOT, dtype, k * n), *transposed = fenced(B_SLOT, dtype, n * nnf_round_up(k, kernels->lanes));
+            void *again = fenced(START_SLOT, dtype, n * nnf_round_up(k, kernels->lanes));
+            nnf_unpack(kernels, plain, packed, k, n);
+            int wrong = 0;
+            for (nnf_index p = 0; p < k; p++)
+                for (nnf_index j = 0; j < n; j++)
+                    wrong += get(dtype, plain, p * n + j) != get(dtype, B, j * k + p);
+            check(wrong == 0 && intact_before(VALUE_SLOT), "unpack " WHERE ": k %td, n %td", HERE, k, n);
+
+            nnf_pack(kernels, again, plain, 1, n, n, k, (nnf_range){0, nnf_n_panels(kernels, k)});
+            for (nnf_index j = 0; j < panels.end; j++)
+                for (nnf_index p = 0; p < k; p += NNF_BLOCK_ROWS)
+                    nnf_pack_transpose(kernels, transposed, packed, k, n, j, (nnf_range){p, nnf_min(k, p + NNF_BLOCK_ROWS)});
+            check(same(transposed, again, n * nnf_round_up(k, kernels->lanes)) && intact_before(B_SLOT),
+                  "pack_transpose " WHERE ": k %td, n %td", HERE, k, n);
+        }
+    }
+}
+
+/* ---- shares of work (thread.c) and arenas (memory.c) ------------------------------------------------------------- */
+
+static void test_shares(void)
+{
+    for (nnf_index n = 0; n < 200; n += 7)
+        for (nnf_index unit = 1; unit < 14; unit += 4)
+            for (int of = 1; of < 20; of += 3) {
+                nnf_index end = 0;
+                int wrong = 0;
+                for (int thread = 0; thread < of; thread++) {
+                    const nnf_range share = nnf_share(n, unit, thread, of);
+                    wrong += share.begin != end || share.end < share.begin;
+                    wrong += share.end < n && share.end % unit != 0;
+                    end = share.end;
+                }
+                check(wrong == 0 && end == n, "share: n %td, unit %td, %d threads", n, unit, of);
+            }
+}
+
+typedef struct meeting {
+    atomic_int calls, rounds[8];
+    atomic_int missing;
+} meeting;
+
+static void meet(void *context, nnf_team *team, int thread, int n_threads)
+{
+    meeting *m = context;
+    atomic_fetch_add(&m->calls, 1);
+    for (int round = 0; round < 8; round++) {
+        atomic_fetch_add(&m->rounds[round], 1);
+        nnf_barrier(team);
+        if (atomic_load(&m->rounds[round]) != n_threads)
+            atomic_fetch_add(&m->missing, 1);
+    }
+    if (thread < 0 || thread >= n_threads)
+        atomic_fetch_add(&m->missing, 1);
+}
+
+static void test_barrier(void)
+{
+    for (int n_threads = 1; n_threads <= 9; n_threads++) {
+        meeting m = {0};
+        nnf_parallel(n_threads, meet, &m);
+        const int team = atomic_load(&m.calls);
+        check(team >= 1 && team <= n_threads && atomic_load(&m.missing) == 0, "barrier: %d of %d threads", team, n_threads);
+    }
+}
+
+static void test_arena(void)
+{
+    const nnf_index largest = PTRDIFF_MAX;
+    nnf_arena arena = {0};
+    nnf_take(&arena, 3, 5, 4);
+    check(arena.used == 64 && !arena.overflow, "arena: 60 bytes take 64");
+    nnf_take(&arena, 0, largest, 8);
+    check(arena.used == 64 && !arena.overflow, "arena: no rows take nothing");
+    const nnf_index sizes[][2] = {{largest, largest}, {largest, 2}, {largest, 1}, {(nnf_index)1 << 32, (nnf_index)1 << 31}};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        nnf_arena full = arena;
+        check(nnf_take(&full, sizes[i][0], sizes[i][1], 8) == NULL && full.overflow, "arena: overflow %zu", i);
+        nnf_take(&full, 1, 1, 1);
+        check(full.overflow, "arena: overflow is not forgotten");
+    }
+    check(nnf_alloc(SIZE_MAX) == NULL && nnf_alloc(SIZE_MAX / 2) == NULL, "alloc: more than there is");
+}
+
+/* ---- a story
+ * -------------------------------------------------------------------------------------------------------- */
+
+static uint64_t digest;
+
+/* FNV-1a */
+static void tell(const void *data, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        digest = (digest ^ ((const unsigned char *)data)[i]) * 0x100000001b3u;
+}
+
+enum { STORY_ROWS = 5000, STORY_LAYERS = 3 };
+
+/* Three epochs of a network, then its outputs, all told. Batches larger than a chain of samples, layers wider than a
+ * panel and higher than a block, chains of k longer than a chunk. */
+static void train(int activation, int loss, int solver, nnf_index batch, nnf_index n_rows)
+{
+    static const int links[] = {NNF_IDENTITY, NNF_SOFTMAX, NNF_LOGISTIC, NNF_EXP};
+    const nnf_index wide = batch > NNF_CHAIN_ROWS ? 5 : 530, sizes[] = {wide, 70, 33, 3};
+    const int activations[] = {activation, activation, links[loss]};
+    static double X[STORY_ROWS * 5 > 40 * 530 ? STORY_ROWS * 5 : 40 * 530], Y[STORY_ROWS * 3], outputs[STORY_ROWS * 3];
+    static double memory[2 * STORY_LAYERS][530 * 70];
+    void *arrays[2 * STORY_LAYERS];
+    const void *sources[2 * STORY_LAYERS];
+    nnf_network *network;
+    nnf_loss_sum sums;
+
+    for (int i = 0; i < 2 * STORY_LAYERS; i++) {
+        const int l = i % STORY_LAYERS;
+        const nnf_index n = i < STORY_LAYERS ? sizes[l] * sizes[l + 1] : sizes[l + 1];
+        sources[i] = arrays[i] = memory[i];
+        for (nnf_index j = 0; j < n; j++)
+            put(dtype, arrays[i], j, random_number() / (i < STORY_LAYERS ? sqrt((double)sizes[l]) : 2));
+    }
+    fill(dtype, X, n_rows * wide, random_number);
+    for (nnf_index j = 0; j < n_rows * 3; j++)
+        put(dtype, Y, j, loss == NNF_SQUARED_ERROR ? random_number() : 0);
+    for (nnf_index i = 0; loss != NNF_SQUARED_ERROR && i < n_rows; i++)
+        put(dtype, Y, 3 * i + (nnf_index)(random_bits() % 3), 1);
+
+    const nnf_config config = {
+        .dtype = dtype, .n_layers = STORY_LAYERS, .sizes = sizes, .activations = activations, .loss = loss, .solver = solver,
+        .alpha = 0.01, .momentum = 0.9, .beta_1 = 0.9, .beta_2 = 0.999, .epsilon = 1e-8, .max_batch = batch, .n_threads = 2,
+    };
+    check(nnf_network_create(&config, &network) == NNF_OK, "story " WHERE ": create", HERE);
+    check(nnf_network_load(network, NNF_PARAMETERS, sources) == NNF_OK, "story " WHERE ": load", HERE);
+    const double rates[] = {0.01, 0.005};
+    const nnf_epoch epoch = {
+        .n_rows = n_rows, .X = X, .ldx = wide, .Y = Y, .ldy = 3, .n = n_rows, .batch = batch, .rates = rates,
+    };
+    for (int e = 0; e < 3; e++) {
+        check(nnf_network_train_epoch(network, &epoch, &sums) == NNF_OK, "story " WHERE ": epoch", HERE);
+        tell(&sums.data, sizeof sums.data);
+        tell(&sums.penalty, sizeof sums.penalty);
+    }
+    nnf_network_store(network, NNF_PARAMETERS, arrays);
+    for (int i = 0; i < 2 * STORY_LAYERS; i++) {
+        const int l = i % STORY_LAYERS;
+        tell(arrays[i], (size_t)(i < STORY_LAYERS ? sizes[l] * sizes[l + 1] : sizes[l + 1]) * kernels->size);
+    }
+    check(nnf_network_forward(network, n_rows, outputs, X, wide, NULL) == NNF_OK, "story " WHERE ": forward", HERE);
+    tell(outputs, (size_t)n_rows * 3 * kernels->size);
+    nnf_network_free(network);
+}
+
+/* The bits of these results, by element type, without and with FMA. They are the same for every processor, compiler and
+ * number of threads; to change one is to change the results of users. */
+static const uint64_t story_digests[2][2] = {
+    {0x407669acdd5b710du, 0x74e4470e2d294808u},
+    {0xea25a4d5970c4dc8u, 0x6c1f37999c50c297u},
+};
+
+static void test_story(void)
+{
+    digest = 0xcbf29ce484222325u;
+    random_state = 20;
+    for (int i = 0; i < 8; i++) /* every hidden activation that has a slope, every loss, every solver */
+        train((int[]){NNF_TANH, NNF_LOGISTIC, NNF_RELU, NNF_LEAKY_RELU, NNF_IDENTITY, NNF_LOGISTIC, NNF_RELU, NNF_TANH}[i],
+              i % NNF_N_LOSSES, (i + i / 4) % NNF_N_SOLVERS, 23, 40);
+    train(NNF_TANH, NNF_LOG_LOSS, NNF_ADAM, STORY_ROWS, STORY_ROWS);
+    check(digest == story_digests[dtype][on->has_fma], "story " WHERE ": the bits have changed: 0x%llxu", HERE,
+          (unsigned long long)digest);
+}
+
+int main(void)
+{
+    static void (*const tests[])(void) = {
+        test_gemm, test_gemm_epilogue, test_elementwise, test_output, test_clipping,
+        test_sums, test_transpose,     test_update,      test_packing, test_story,
+    };
+    find_isas();
+    test_shares();
+    test_barrier();
+    test_arena();
+    for (int i = 0; i < n_isas; i++) {
+        on = &isas[i];
+        check(nnf_isa_select(on->name) == NNF_OK && strcmp(nnf_isa_active(), on->name) == 0, "%s cannot be forced", on->name);
+        for (int type = NNF_FLOAT32; type <= NNF_FLOAT64; type++) {
+            dtype = (nnf_dtype)type;
+            kernels = on->kernels->of[dtype];
+            for (size_t t = 0; t < sizeof tests / sizeof tests[0]; t++) {
+                const long before = passed + failed;
+                tests[t]();
+                check(passed + failed > before, "test %zu met no case", t);
+            }
+            printf("%s, float%d: %ld cases so far\n", on->name, bits_of(dtype), passed + failed);
+        }
+    }
+    return report();
+}

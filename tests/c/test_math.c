@@ -1,0 +1,375 @@
+/*
+ * test_math.c: exp, log and the activations of every instruction set that this CPU has, against libm in a wider type.
+ *
+ *   test_math         two million values a type, spread over all exponents and dense where the functions change
+ *   test_math slow    every float as well; about ten minutes of one core
+ *
+ * Prints the largest error in ULP per function, type and instruction set. Those with an FMA must agree in every bit.
+ */
+#include "check.h"
+
+#include <math.h>
+#include <pthread.h>
+
+enum { BLOCK = 4096, MAX_THREADS = 64 };
+enum { SAMPLES = 1 << 21 };
+
+static double neighbour(nnf_dtype dtype, double x, double towards)
+{
+    return dtype == NNF_FLOAT32 ? (double)nextafterf((float)x, (float)towards) : nextafter(x, towards);
+}
+
+static int same_bits(nnf_dtype dtype, const void *a, const void *b, int j)
+{
+    const size_t size = dtype == NNF_FLOAT32 ? sizeof(float) : sizeof(double), at = (size_t)j * size;
+    const double x = get(dtype, a, j), y = get(dtype, b, j);
+    return memcmp((const char *)a + at, (const char *)b + at, size) == 0 || (isnan(x) && isnan(y));
+}
+
+/* ---- the functions and their references ----------------------------------------------------------------------- */
+
+static double logistic(double x)
+{
+    const double e = exp(-fabs(x));
+    return (x < 0 ? e : 1.0) / (1.0 + e);
+}
+
+static long double logisticl(long double x)
+{
+    const long double e = expl(-fabsl(x));
+    return (x < 0 ? e : 1.0L) / (1.0L + e);
+}
+
+enum { LOG = -1 }; /* no activation: it has an entry of its own in the kernel table */
+
+typedef struct function {
+    const char *name;
+    int activation;
+    double (*reference)(double);
+    long double (*wide_reference)(long double);
+    double limit[2]; /* the promised largest error in ULP, by nnf_dtype */
+} function;
+
+static const function functions[] = {
+    {"exp", NNF_EXP, exp, expl, {2.5, 4}},
+    {"log", LOG, log, logl, {2, 4}},
+    {"tanh", NNF_TANH, tanh, tanhl, {2.5, 4}},
+    {"logistic", NNF_LOGISTIC, logistic, logisticl, {3, 4}},
+};
+
+enum { N_FUNCTIONS = sizeof functions / sizeof functions[0] };
+
+static void apply(const isa *on, nnf_dtype dtype, const function *f, int n, void *out, const void *x)
+{
+    const nnf_kernels *kernels = on->kernels->of[dtype];
+    if (f->activation == LOG)
+        kernels->log(n, out, x);
+    else
+        kernels->activate(f->activation, n, out, x);
+}
+
+/* Error of `got` in ULP of the exact value; infinity counts as the power of two that follows the largest number. A
+ * correctly rounded result counts as half a ULP. */
+static double ulp_error(nnf_dtype dtype, double got, long double exact)
+{
+    const int digits = dtype == NNF_FLOAT32 ? 24 : 53, highest = dtype == NNF_FLOAT32 ? 128 : 1024;
+    const int lowest = 3 - highest; /* exponent of the smallest normal number, as frexp counts */
+    const double nearest = dtype == NNF_FLOAT32 ? (double)(float)exact : (double)exact;
+    int exponent;
+
+    if (got == nearest || (isnan(got) && isnan(exact)))
+        return 0.5;
+    if (isnan(got) || isnan(exact) || isinf(exact))
+        return INFINITY;
+    frexpl(exact, &exponent);
+    const long double end = ldexpl(1.0L, highest);
+    const long double value = isinf(got) ? copysignl(end, (long double)got) : (long double)got;
+    return (double)(fabsl(value - exact) / ldexpl(1.0L, (exponent > lowest ? exponent : lowest) - digits));
+}
+
+/* ---- many values, in threads ---------------------------------------------------------------------------------- */
+
+/* The largest error over the values of one run, and the values where instruction sets with an FMA differ. */
+typedef struct findings {
+    double error[MAX_ISAS][N_FUNCTIONS], where[MAX_ISAS][N_FUNCTIONS];
+    long different[N_FUNCTIONS];
+} findings;
+
+static void measure_block(nnf_dtype dtype, int n, const void *x, findings *r)
+{
+    static _Thread_local double out[MAX_ISAS][BLOCK];
+    for (int f = 0; f < N_FUNCTIONS; f++) {
+        int first_fma = -1;
+        for (int i = 0; i < n_isas; i++) {
+            apply(&isas[i], dtype, &functions[f], n, out[i], x);
+            if (isas[i].has_fma && first_fma < 0)
+                first_fma = i;
+        }
+        for (int j = 0; j < n; j++) {
+            const double value = get(dtype, x, j);
+            const long double exact = dtype == NNF_FLOAT32 ? (long double)functions[f].reference(value)
+                                                           : functions[f].wide_reference((long double)value);
+            for (int i = 0; i < n_isas; i++) {
+                const double error = ulp_error(dtype, get(dtype, out[i], j), exact);
+                if (error > r->error[i][f]) {
+                    r->error[i][f] = error;
+                    r->where[i][f] = value;
+                }
+                if (isas[i].has_fma && !same_bits(dtype, out[i], out[first_fma], j))
+                    r->different[f]++;
+            }
+        }
+    }
+}
+
+static uint64_t scramble(uint64_t x) /* the finalizer of splitmix64 */
+{
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+/* Value number i: any bit pattern, |x| between 2^-30 and 2^10, or even in [-750, 750] or [-20, 20]. */
+static void put_sample(nnf_dtype dtype, void *x, int j, uint64_t i)
+{
+    const uint64_t bits = scramble(i * 0x9e3779b97f4a7c15u);
+    const double unit = ldexp((double)(bits >> 11), -53);
+    switch (i % 4) {
+    case 0:
+        if (dtype == NNF_FLOAT32)
+            memcpy((float *)x + j, &(uint32_t){(uint32_t)(bits >> 32)}, sizeof(float));
+        else
+            memcpy((double *)x + j, &bits, sizeof(double));
+        break;
+    case 1:
+        put(dtype, x, j, ldexp((bits & 1 ? 1 : -1) * (1 + unit), (int)(bits >> 1) % 41 - 30));
+        break;
+    case 2:
+        put(dtype, x, j, 1500 * unit - 750);
+        break;
+    default:
+        put(dtype, x, j, 40 * unit - 20);
+    }
+}
+
+typedef struct job {
+    nnf_dtype dtype;
+    int all; /* value number i is the float with the bits i */
+    uint64_t first, end;
+    findings found;
+} job;
+
+static void *run_job(void *argument)
+{
+    job *work = argument;
+    double x[BLOCK];
+    for (uint64_t i = work->first; i < work->end; i += BLOCK) {
+        const int n = (int)(work->end - i < BLOCK ? work->end - i : BLOCK);
+        for (int j = 0; j < n; j++) {
+            if (work->all)
+                memcpy((float *)x + j, &(uint32_t){(uint32_t)(i + (uint64_t)j)}, sizeof(float));
+            else
+                put_sample(work->dtype, x, j, i + (uint64_t)j);
+        }
+        measure_block(work->dtype, n, x, &work->found);
+    }
+    return NULL;
+}
+
+static void judge(const char *title, nnf_dtype dtype, const findings *r)
+{
+    printf("%s\n%10s", title, "");
+    for (int i = 0; i < n_isas; i++)
+        printf("%12s", isas[i].name);
+    printf("%12s\n", "promised");
+    for (int f = 0; f < N_FUNCTIONS; f++) {
+        printf("%10s", functions[f].name);
+        for (int i = 0; i < n_isas; i++)
+            printf("%12.3f", r->error[i][f]);
+        printf("%12.1f\n", functions[f].limit[dtype]);
+        for (int i = 0; i < n_isas; i++)
+            check(r->error[i][f] <= functions[f].limit[dtype], "%s: %s, %s: %g ULP at x = %a", title, functions[f].name,
+                  isas[i].name, r->error[i][f], r->where[i][f]);
+        check(r->different[f] == 0, "%s: %s: %ld values differ between instruction sets with an FMA", title,
+              functions[f].name, r->different[f]);
+    }
+}
+
+static void measure(const char *title, nnf_dtype dtype, int all, uint64_t count)
+{
+    static job jobs[MAX_THREADS];
+    pthread_t threads[MAX_THREADS];
+    const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    const int n = cpus < 1 ? 1 : cpus > MAX_THREADS ? MAX_THREADS : (int)cpus;
+    findings total = {0};
+
+    for (int t = 0; t < n; t++) {
+        const uint64_t u = (uint64_t)t, of = (uint64_t)n;
+        jobs[t] = (job){.dtype = dtype, .all = all, .first = count * u / of, .end = count * (u + 1) / of};
+        if (pthread_create(&threads[t], NULL, run_job, &jobs[t]) != 0) {
+            fprintf(stderr, "cannot start a thread\n");
+            exit(1);
+        }
+    }
+    for (int t = 0; t < n; t++) {
+        pthread_join(threads[t], NULL);
+        for (int f = 0; f < N_FUNCTIONS; f++) {
+            total.different[f] += jobs[t].found.different[f];
+            for (int i = 0; i < n_isas; i++) {
+                if (jobs[t].found.error[i][f] > total.error[i][f]) {
+                    total.error[i][f] = jobs[t].found.error[i][f];
+                    total.where[i][f] = jobs[t].found.where[i][f];
+                }
+            }
+        }
+    }
+    judge(title, dtype, &total);
+}
+
+/* ---- around the places where the code or the result changes ------------------------------------------------------ */
+
+/* e^x: 0, the clamps, the largest subnormal and the largest number; tanh: 1 and the clamp; odd multiples of ln 2 / 2,
+ * where the exponent n changes; logistic: 1; log: the ends of its significand, and 1. */
+static const double turning_points[2][16] = {
+    {-103.97208, -104, -87.33654, 88.72284, 89, 9.010913, 10, -10, 0.3465736, 1.0397208, -0.3465736, 17.32868,
+     -17.32868, 0.70710678, 1.41421356, 1},
+    {-745.1332191019412, -746, -708.3964185322641, 709.782712893384, 710, 19.061547465398494, 20, -20,
+     0.34657359027997264, 1.0397207708399179, -0.34657359027997264, 36.7368005696771, -36.7368005696771,
+     0.7071067811865476, 1.4142135623730951, 1},
+};
+
+/* All four functions never decrease; errors and bits are judged as well. */
+static void test_turning_points(nnf_dtype dtype)
+{
+    enum { POINTS = sizeof turning_points[0] / sizeof turning_points[0][0] };
+    static double x[BLOCK], out[BLOCK];
+    findings found = {0};
+
+    for (int p = 0; p < POINTS; p++) {
+        double value = turning_points[dtype][p];
+        for (int j = 0; j < BLOCK / 2; j++)
+            value = neighbour(dtype, value, -INFINITY);
+        for (int j = 0; j < BLOCK; j++, value = neighbour(dtype, value, INFINITY))
+            put(dtype, x, j, value);
+        measure_block(dtype, BLOCK, x, &found);
+        for (int i = 0; i < n_isas; i++) {
+            for (int f = 0; f < N_FUNCTIONS; f++) {
+                int falls = 0;
+                apply(&isas[i], dtype, &functions[f], BLOCK, out, x);
+                for (int j = 1; j < BLOCK; j++)
+                    falls += get(dtype, out, j) < get(dtype, out, j - 1);
+                check(falls == 0, "%s, %s, float%d: falls %d times near %a", functions[f].name, isas[i].name,
+                      bits_of(dtype), falls, turning_points[dtype][p]);
+            }
+        }
+    }
+    judge(dtype == NNF_FLOAT32 ? "float32, turning points" : "float64, turning points", dtype, &found);
+}
+
+/* ---- exact values ------------------------------------------------------------------------------------------------ */
+
+typedef struct value {
+    int activation;
+    double x, y;
+} value;
+
+static const value exact_values[] = {
+    {NNF_EXP, 0.0, 1},           {NNF_EXP, -0.0, 1},         {NNF_EXP, INFINITY, INFINITY},
+    {NNF_EXP, -INFINITY, 0},     {NNF_EXP, NAN, NAN},        {NNF_EXP, 1e30, INFINITY},
+    {NNF_EXP, -1e30, 0},         {LOG, 1, 0},                {LOG, 0.0, -INFINITY},
+    {LOG, -0.0, -INFINITY},      {LOG, INFINITY, INFINITY},  {LOG, -INFINITY, NAN},
+    {LOG, -1, NAN},              {LOG, -1e-40, NAN},         {LOG, NAN, NAN},
+    {NNF_TANH, 0.0, 0.0},        {NNF_TANH, -0.0, -0.0},     {NNF_TANH, INFINITY, 1},
+    {NNF_TANH, -INFINITY, -1},   {NNF_TANH, NAN, NAN},       {NNF_TANH, 1e30, 1},
+    {NNF_TANH, 0x1p-140, 0x1p-140},                          {NNF_TANH, -0x1p-149, -0x1p-149},
+    {NNF_LOGISTIC, 0.0, 0.5},    {NNF_LOGISTIC, -0.0, 0.5},  {NNF_LOGISTIC, INFINITY, 1},
+    {NNF_LOGISTIC, -INFINITY, 0},                            {NNF_LOGISTIC, NAN, NAN},
+    {NNF_IDENTITY, -0.0, -0.0},  {NNF_IDENTITY, NAN, NAN},   {NNF_IDENTITY, 3, 3},
+    {NNF_RELU, 2, 2},            {NNF_RELU, -2, 0},          {NNF_RELU, 0.0, 0.0},
+    {NNF_RELU, -0.0, 0.0},       {NNF_RELU, NAN, NAN},       {NNF_RELU, INFINITY, INFINITY},
+    {NNF_RELU, -INFINITY, 0},    {NNF_LEAKY_RELU, 2, 2},     {NNF_LEAKY_RELU, NAN, NAN},
+    {NNF_LEAKY_RELU, 0.0, 0.0},  {NNF_LEAKY_RELU, INFINITY, INFINITY},
+    {NNF_LEAKY_RELU, -INFINITY, -INFINITY},                  {NNF_STEP, 2, 1},
+    {NNF_STEP, 0x1p-149, 1},     {NNF_STEP, 0.0, 0},         {NNF_STEP, -2, 0},
+    {NNF_STEP, NAN, NAN},        {NNF_STEP, INFINITY, 1},    {NNF_STEP, -INFINITY, 0},
+};
+
+/* The slope at a point whose value is y. */
+static const value slopes[] = {
+    {NNF_IDENTITY, -3, 1},   {NNF_LOGISTIC, 0.5, 0.25}, {NNF_LOGISTIC, 0.25, 0.1875}, {NNF_LOGISTIC, 1, 0},
+    {NNF_TANH, 0, 1},        {NNF_TANH, -0.5, 0.75},    {NNF_TANH, 1, 0},             {NNF_RELU, 0, 0},
+    {NNF_RELU, 0x1p-149, 1}, {NNF_RELU, 3, 1},          {NNF_RELU, INFINITY, 1},      {NNF_LEAKY_RELU, 3, 1},
+    {NNF_LEAKY_RELU, 0, 0.01},                          {NNF_LEAKY_RELU, -3, 0.01},   {NNF_LEAKY_RELU, -0.0, 0.01},
+    {NNF_STEP, 1, 0},        {NNF_STEP, 0, 0},          {NNF_EXP, 2.5, 2.5},          {NNF_EXP, 0, 0},
+};
+
+static void test_exact_values(const isa *on, nnf_dtype dtype)
+{
+    const nnf_kernels *kernels = on->kernels->of[dtype];
+    double x, y, out, one;
+    put(dtype, &one, 0, 1);
+    for (size_t i = 0; i < sizeof exact_values / sizeof exact_values[0]; i++) {
+        const value *v = &exact_values[i];
+        put(dtype, &x, 0, v->x);
+        put(dtype, &y, 0, v->y);
+        apply(on, dtype, &(function){.activation = v->activation}, 1, &out, &x);
+        check(same_bits(dtype, &out, &y, 0), "%s, float%d: f(%a) is %a, not %a", on->name, bits_of(dtype), v->x,
+              get(dtype, &out, 0), v->y);
+    }
+    for (size_t i = 0; i < sizeof slopes / sizeof slopes[0]; i++) {
+        put(dtype, &x, 0, slopes[i].x);
+        put(dtype, &y, 0, slopes[i].y);
+        kernels->derive(slopes[i].activation, 1, &out, &x, &one);
+        check(same_bits(dtype, &out, &y, 0), "%s, float%d: slope where f is %a: %a, not %a", on->name, bits_of(dtype),
+              slopes[i].x, get(dtype, &out, 0), slopes[i].y);
+    }
+}
+
+/* Every length up to three vectors: the bits of an element do not depend on where it stands, and nothing beyond is
+ * touched. */
+static void test_lengths(const isa *on, nnf_dtype dtype)
+{
+    enum { LONGEST = 50 };
+    const double guard = -12345;
+    double x[LONGEST + 1], out[LONGEST + 1], alone;
+    for (int f = 0; f < N_FUNCTIONS; f++) {
+        for (int n = 1; n <= LONGEST; n++) {
+            int wrong = 0;
+            for (int j = 0; j < LONGEST + 1; j++) {
+                put_sample(dtype, x, j, (uint64_t)(4 * j * LONGEST + 4 * n + 3));
+                put(dtype, out, j, guard);
+            }
+            apply(on, dtype, &functions[f], n, out, x);
+            for (int j = 0; j < n; j++) {
+                double one;
+                put(dtype, &one, 0, get(dtype, x, j));
+                apply(on, dtype, &functions[f], 1, &alone, &one);
+                put(dtype, &one, 0, get(dtype, out, j));
+                wrong += !same_bits(dtype, &one, &alone, 0);
+            }
+            for (int j = n; j < LONGEST + 1; j++)
+                wrong += get(dtype, out, j) != guard;
+            check(wrong == 0, "%s, %s, float%d: %d wrong elements of %d", functions[f].name, on->name, bits_of(dtype),
+                  wrong, n);
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const int slow = argc > 1 && strcmp(argv[1], "slow") == 0;
+    find_isas();
+    printf("Largest errors in ULP.\n");
+    for (int d = 0; d < 2; d++) {
+        const nnf_dtype dtype = (nnf_dtype)d;
+        measure(d == 0 ? "float32, samples" : "float64, samples", dtype, 0, SAMPLES);
+        test_turning_points(dtype);
+        for (int i = 0; i < n_isas; i++) {
+            test_exact_values(&isas[i], dtype);
+            test_lengths(&isas[i], dtype);
+        }
+    }
+    if (slow)
+        measure("float32, every value", NNF_FLOAT32, 1, (uint64_t)1 << 32);
+    return report();
+}
