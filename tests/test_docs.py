@@ -1,0 +1,37 @@
+"""The examples in the documentation run: docstrings as doctests, the code blocks of README.md as they stand."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import nnfast
+
+ROOT = Path(__file__).parents[1]
+MODULES = ["nnfast", *(f"nnfast.{module.name}" for module in pkgutil.iter_modules(nnfast.__path__))]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings(name):
+    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    result = doctest.testmod(importlib.import_module(name), optionflags=options)
+    assert result.failed == 0
+
+
+def test_public_things_have_an_example():
+    finder = doctest.DocTestFinder(recurse=False)
+    things = {name: getattr(nnfast, name) for name in ("MLP", "MLPClassifier", "MLPRegressor", "Perceptron")}
+    functions = {name: f for name, f in vars(nnfast.ops).items() if callable(f) and name in nnfast.ops.__all__}
+    assert len(functions) > 5
+    for name, thing in {**things, **functions}.items():
+        assert any(test.examples for test in finder.find(thing, name)), f"{name} has no example"
+
+
+def test_readme():
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {"__name__": "readme"})

@@ -1,0 +1,115 @@
+"""The examples and the benchmark run as a user runs them, and come to the right end. No time decides anything here."""
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import nnfast
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*arguments, cwd=ROOT, **environment):
+    """Run Python; its output. One BLAS thread, because other tests may keep the processors busy."""
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"} | environment
+    command = [sys.executable, "-W", "error", *map(str, arguments)]
+    process = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, encoding="utf-8")
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
+
+
+def load(path):
+    """A script as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# ---- digits ----------------------------------------------------------------------------------------------------------
+
+
+def test_digits(tmp_path):
+    output = run(ROOT / "examples" / "digits.py", "--rounds", 1, cwd=tmp_path)
+    row = r"^(scikit-learn|nnfast) \S+ +([\d.]+)% ± ([\d.]+)% +[\d.]+ s +[\d.]+×$"
+    (first, *theirs), (second, *ours) = re.findall(row, output, re.MULTILINE)
+    assert (first, second) == ("scikit-learn", "nnfast")
+    assert ours == theirs
+    assert float(ours[0]) > 92
+    (difference,) = re.findall(r"which is (\S+) of the largest weight", output)
+    assert float(difference) <= 1e-8
+
+
+def test_digits_notices_other_weights(monkeypatch, capsys):
+    digits = load(ROOT / "examples" / "digits.py")
+    brief = partial(nnfast.MLPClassifier, max_iter=2)
+    monkeypatch.setattr(digits, "CLASSIFIERS", {"one": brief, "other": partial(brief, alpha=1e-2)})
+    monkeypatch.setattr(sys, "argv", ["digits.py", "--rounds", "1"])
+    assert digits.main() == 1
+    assert "did not learn the same" in capsys.readouterr().out
+
+
+# ---- from neuron to network ------------------------------------------------------------------------------------------
+
+
+def test_from_neuron_to_network(tmp_path):
+    image = pytest.importorskip("matplotlib.image", reason="the picture needs matplotlib")
+    output = run(ROOT / "examples" / "from_neuron_to_network.py", tmp_path / "pictures", cwd=tmp_path)
+    assert output.endswith("All nine steps did what they say.\n")
+    assert [path.name for path in tmp_path.rglob("*.png")] == ["activations.png"]
+    pixels = image.imread(tmp_path / "pictures" / "activations.png")[:, :, :3].reshape(-1, 3)
+    for line_colour in ("1f77b4", "ff7f0e"):  # functions, slopes
+        drawn = np.abs(pixels - np.frombuffer(bytes.fromhex(line_colour), np.uint8) / 255).max(axis=1) < 0.01
+        assert np.count_nonzero(drawn) > 1000
+
+
+def test_from_neuron_to_network_without_matplotlib(tmp_path):
+    (tmp_path / "matplotlib.py").write_text("raise ImportError")
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    output = run(ROOT / "examples" / "from_neuron_to_network.py", cwd=tmp_path, PYTHONPATH=path)
+    assert "pip install matplotlib" in output
+    assert output.endswith("All nine steps did what they say.\n")
+    assert not list(tmp_path.rglob("*.png"))
+
+
+# ---- bench -----------------------------------------------------------------------------------------------------------
+
+
+def test_bench_train(tmp_path):
+    file = tmp_path / "results.json"
+    output = run("-m", "bench.train", "--sizes", "8-16-1:32", "--steps", 4, "--repeats", 1, "--json", file)
+    results = json.loads(file.read_text())
+    assert results["machine"]["versions"]["nnfast"] == nnfast.__version__
+    assert [row["dtype"] for row in results["rows"]] == ["float32", "float64"]
+    for row in results["rows"]:
+        assert row["valid"]
+        assert {"nnfast", "scikit-learn"} <= row["times"].keys() == row["loss"].keys()
+        for times in row["times"].values():
+            assert len(times["samples"]) == 2  # three epochs, the first of which is not counted
+            assert 0 < times["best"] <= times["low"] <= times["median"] <= times["high"]
+    assert output.count("\n8-16-1:32 ") == 2
+
+
+def test_a_row_is_void_when_losses_differ(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT)
+    from bench import train
+
+    def wrong(*task):
+        result = contestants["scikit-learn"](*task)
+        return result._replace(coefs=[1.01 * coef for coef in result.coefs])
+
+    monkeypatch.setattr(train, "REST", 0)
+    contestants = train.systems()
+    problem = train.PROBLEMS[0]._replace(steps=4)
+    row = train.measure(problem, "float32", {"nnfast": wrong, "scikit-learn": contestants["scikit-learn"]}, repeats=1)
+    assert not row["valid"]
+    train.print_row(row)
+    assert "void" in capsys.readouterr().out

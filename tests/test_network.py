@@ -1,0 +1,403 @@
+"""MLP, the network object: its gradients, its training against reference.py, and its life between calls."""
+
+import copy
+import pickle
+from itertools import chain, pairwise
+
+import numpy as np
+import pytest
+
+import reference
+from nnfast import MLP, _core
+
+ACTIVATIONS = ["identity", "logistic", "tanh", "relu", "leaky_relu"]
+LOSSES = list(reference.LINKS)
+DTYPES = ["float32", "float64"]
+# The engine's solver, and how MLP is told to use it.
+SOLVERS = {
+    "sgd": {"solver": "sgd", "momentum": 0.0},
+    "momentum": {"solver": "sgd", "momentum": 0.8, "nesterovs_momentum": False},
+    "nesterov": {"solver": "sgd", "momentum": 0.8, "nesterovs_momentum": True},
+    "adam": {"solver": "adam", "beta_1": 0.8, "beta_2": 0.97, "epsilon": 1e-4},
+}
+
+
+def as_reference(network, dtype=None):
+    """The same network in reference.py, in a wider dtype if wished."""
+    return reference.Network(
+        [W.astype(dtype or W.dtype) for W in network.coefs_],
+        [b.astype(dtype or b.dtype) for b in network.intercepts_],
+        activation=network.activation,
+        loss=network.loss_name,
+        solver=network._engine_solver(),
+        alpha=network.alpha,
+        momentum=network.momentum,
+        beta_1=network.beta_1,
+        beta_2=network.beta_2,
+        epsilon=network.epsilon,
+        clip=float(np.finfo(network.dtype).eps),
+    )
+
+
+def problem(sizes, n, dtype="float64", seed=0, **options):
+    """A network and data for it."""
+    rng = np.random.default_rng(seed)
+    network = MLP(sizes, dtype=dtype, random_state=seed, **options)
+    X = rng.standard_normal((n, sizes[0])).astype(dtype)
+    return network, X, reference.random_targets(rng, network.loss_name, n, sizes[-1], dtype)
+
+
+def bits(network):
+    return [a.tobytes() for a in network.coefs_ + network.intercepts_]
+
+
+# ---- gradients -------------------------------------------------------------------------------------------------------
+
+
+def central_difference(f, x, i, h):
+    """(f(x + h) - f(x - h)) / 2h along element i, with the step that was really taken."""
+    kept = x.flat[i]
+    x.flat[i] = kept + h
+    up, above = f(), x.flat[i]
+    x.flat[i] = kept - h
+    down, below = f(), x.flat[i]
+    x.flat[i] = kept
+    return (up - down) / (above - below)
+
+
+@pytest.mark.parametrize("sizes", [(3, 2), (3, 4, 2), (2, 5, 4, 3)])
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_gradients_are_slopes_of_the_loss(activation, loss, sizes):
+    network, X, Y = problem(sizes, 7, activation=activation, loss=loss, alpha=0.3, seed=3)
+    h = 2.0**-13
+    if activation in ("relu", "leaky_relu"):
+        # No unit may pass its kink while a parameter moves by 2 h: z moves by less than 2 h (|inputs| + 1) |weights|.
+        values = reference.layer_values(as_reference(network), X)
+        margin = min((np.abs(reference.matmul(a, W) + b).min() for a, W, b in zip(
+            values, network.coefs_[:-1], network.intercepts_[:-1], strict=False)), default=np.inf)  # fmt: skip
+        assert margin > 100 * h or margin == np.inf
+    rounding = 64 * np.finfo(float).eps * (1 + abs(network.loss(X, Y))) / h
+
+    found = network.gradients(X, Y)
+    checked = 0
+    for parameters, gradients in zip((network.coefs_, network.intercepts_), found, strict=True):
+        for x, g in zip(parameters, gradients, strict=True):
+            assert g.shape == x.shape and g.dtype == x.dtype
+            for i in range(x.size):
+                near = central_difference(lambda: network.loss(X, Y), x, i, h)
+                far = central_difference(lambda: network.loss(X, Y), x, i, 2 * h)
+                # The error of a central difference grows with h^2: far - near is three times that of near.
+                best, doubt = near - (far - near) / 3, abs(far - near)
+                assert abs(g.flat[i] - best) <= doubt + rounding, (i, g.flat[i], best)
+                assert doubt < 1e-5, "the differences say nothing"
+                checked += 1
+    assert checked == sum(m * n + n for m, n in pairwise(sizes))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_loss_and_gradients_match_the_formulas(activation, loss, dtype):
+    network, X, Y = problem((6, 37, 19, 4), 50, dtype, activation=activation, loss=loss, alpha=0.2)
+    wide = as_reference(network, np.longdouble)
+    expected = reference.gradients(wide, X.astype(np.longdouble), Y.astype(np.longdouble))
+    # Chains of 50 at most, through three layers there and two back, on numbers of size 1: some hundred roundings.
+    tolerance = 200 * float(np.finfo(dtype).eps)
+    coefs, intercepts = network.gradients(X, Y)
+    for g, e in zip(coefs + intercepts, expected, strict=True):
+        assert np.abs(g - e).max() <= tolerance * (1 + np.abs(e).max())
+    value = reference.mean_loss(wide, X.astype(np.longdouble), Y.astype(np.longdouble))
+    assert abs(network.loss(X, Y) - value) <= tolerance * (1 + value)
+
+
+def test_one_step_by_hand():
+    """Two inputs, one unit f = tanh, one output, squared error; plain gradient descent with rate 0.1.
+
+    x = (1, 2), W1 = (0.5, -0.25), b1 = 0: z = 0.5 - 0.5 = 0, f = 0, f' = 1. W2 = 3, b2 = 1: output 1, target 3:
+    delta -2. dW2 = f delta = 0, db2 = -2; delta of the unit = W2 f' delta = -6; dW1 = (-6, -12), db1 = -6.
+    Loss 1/2 (-2)^2 = 2.
+    """
+    network = MLP((2, 1, 1), activation="tanh", solver="sgd", momentum=0, learning_rate_init=0.1, dtype="float64")
+    network.coefs_ = [np.array([[0.5], [-0.25]]), np.array([[3.0]])]
+    network.intercepts_ = [np.array([0.0]), np.array([1.0])]
+    X, Y = [[1.0, 2.0]], [[3.0]]
+    np.testing.assert_array_equal(network.forward(X), [[1.0]])
+    (d1, d2), (e1, e2) = network.gradients(X, Y)
+    assert d1.ravel().tolist() == [-6, -12] and d2.item() == 0 and e1.item() == -6 and e2.item() == -2
+    assert network.train_epoch(X, Y, batch_size=1) == 2
+    np.testing.assert_allclose(network.coefs_[0].ravel(), [1.1, 0.95], rtol=1e-15)
+    np.testing.assert_allclose(
+        [network.coefs_[1].item(), *np.concatenate(network.intercepts_)], [3, 0.6, 1.2], rtol=1e-15
+    )
+
+
+# ---- training --------------------------------------------------------------------------------------------------------
+
+
+def run_reference(network, X, Y, batch_size, orders, noise=None):
+    """The epochs of reference.py: (parameters, losses). With noise, weights move by some ULP before every step."""
+    net = as_reference(network)
+    t, losses = 0, []
+    for order in orders:
+        total = 0.0
+        for rows in reference.batches(len(order), batch_size):
+            t += 1
+            rate = network.learning_rate
+            if network.solver == "adam":
+                rate = reference.adam_rate(rate, t, network.beta_1, network.beta_2)
+            if noise is not None:
+                for w in net.coefs + net.intercepts:
+                    w *= 1 + 64 * np.finfo(w.dtype).eps * noise.choice([-1, 1], w.shape)
+            total += sum(reference.epoch(net, X, Y, len(order[rows]), [rate], order[rows]))
+        losses.append(total / len(order))
+    return net.coefs + net.intercepts, losses
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_train_epoch_matches_the_formulas(solver, loss):
+    """Three epochs of steps of 8, 8 and 4 rows. Allowed: twice what 64 ULP of noise before every step make of it."""
+    for activation in ACTIVATIONS:
+        network, X, Y = problem(
+            (5, 20, 7, 3), 30, activation=activation, loss=loss, alpha=0.1, learning_rate_init=0.02, **SOLVERS[solver]
+        )
+        rng = np.random.default_rng(4)
+        orders = [rng.permutation(30)[:20] for _ in range(3)]
+        expected, losses = run_reference(network, X, Y, 8, orders)
+        trials = [run_reference(network, X, Y, 8, orders, rng) for _ in range(6)]
+        before = bits(network)
+        got = [network.train_epoch(X, Y, 8, order) for order in orders]
+        assert bits(network) != before
+        assert network.n_steps_ == 9
+        for i, (w, e) in enumerate(zip(network.coefs_ + network.intercepts_, expected, strict=True)):
+            allowed = 2 * max(np.abs(trial[0][i] - e).max() for trial in trials)
+            assert 0 < allowed < 1e-9 * max(1, np.abs(e).max()), "the noise says nothing"
+            assert np.abs(w - e).max() <= allowed
+        allowed = 2 * max(np.abs(np.subtract(trial[1], losses)).max() for trial in trials)
+        assert np.abs(np.subtract(got, losses)).max() <= allowed < 1e-9
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_training_makes_the_loss_smaller(solver):
+    """XOR with float32: something that only a network that learns can pass."""
+    X, Y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    network = MLP(
+        (2, 8, 1), activation="tanh", loss="binary_log_loss", random_state=1, learning_rate_init=0.1, **SOLVERS[solver]
+    )
+    losses = [network.train_epoch(X, Y, batch_size=2) for _ in range(500)]
+    assert losses[-1] < 0.1 * losses[0]
+    np.testing.assert_array_equal(network.forward(X).ravel() > 0.5, [False, True, True, False])
+
+
+def test_order_is_the_rows_to_visit():
+    network, X, Y = problem((4, 6, 2), 20)
+    order = np.array([3, 3, 19, 0, 7, 7, 7])
+    same = copy.deepcopy(network)
+    network.train_epoch(X, Y, 3, order)
+    same.train_epoch(X[order], Y[order], 3)
+    assert bits(network) == bits(same)
+    listed = problem((4, 6, 2), 20)[0]
+    listed.train_epoch(X, Y, 3, order.tolist())
+    assert bits(listed) == bits(same)
+    assert network.n_steps_ == 3
+
+
+def test_learning_rate_is_read_at_every_call():
+    network, X, Y = problem((4, 6, 2), 20, **SOLVERS["sgd"])
+    network.learning_rate = 0.0
+    before = bits(network)
+    network.train_epoch(X, Y, 5)
+    assert bits(network) == before
+    network.learning_rate = 0.5
+    gradients = network.gradients(X, Y)[0]
+    expected = [W - 0.5 * g for W, g in zip(network.coefs_, gradients, strict=True)]
+    network.train_epoch(X, Y, 20)
+    for W, e in zip(network.coefs_, expected, strict=True):
+        np.testing.assert_allclose(W, e, rtol=1e-14, atol=1e-15)
+
+
+# ---- between calls ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_the_optimizer_remembers(solver):
+    """Epochs in one visit to the engine, in calls of their own, and continued by copies: the same bits."""
+    network, X, Y = problem((4, 20, 2), 30, "float32", activation="tanh", **SOLVERS[solver])
+    together, stranger = copy.deepcopy(network), copy.deepcopy(network)
+    with together.training(8) as training:
+        for _ in range(4):
+            training.epoch(X, Y, 8)
+    network.train_epoch(X, Y, 8)
+    network.train_epoch(X, Y, 8)
+    heirs = [copy.deepcopy(network), pickle.loads(pickle.dumps(network)), copy.copy(network)]
+    forgetful = copy.deepcopy(network)
+    forgetful._state = []
+    for one in [network, *heirs, forgetful]:
+        one.train_epoch(X, Y, 8)
+        one.train_epoch(X, Y, 8)
+    for one in [together, *heirs]:
+        assert bits(one) == bits(network)
+        assert one.n_steps_ == network.n_steps_ == 16
+    assert bits(forgetful) != bits(network) or solver == "sgd"
+    assert bits(stranger) == bits(problem((4, 20, 2), 30, "float32", activation="tanh", **SOLVERS[solver])[0])
+
+
+def test_weights_are_the_users():
+    """coefs_ and intercepts_ may be changed in place or replaced; the next call honours it."""
+    network, X, Y = problem((4, 6, 2), 20, "float32")
+    network.coefs_[0][1, :] = 0
+    network.intercepts_[1] = np.array([1, 2])  # integers, on purpose
+    network.coefs_[1] = np.asfortranarray(network.coefs_[1])
+    exact = reference.forward(as_reference(network, np.float64), X.astype(np.float64))
+    np.testing.assert_allclose(network.forward(X), exact, atol=1e-5)
+    moved = X.copy()
+    moved[:, 1] += 100
+    np.testing.assert_array_equal(network.forward(moved), network.forward(X))
+
+    expected = reference.gradients(as_reference(network, np.float64), X.astype(float), Y.astype(float))
+    for g, e in zip(chain.from_iterable(network.gradients(X, Y)), expected, strict=True):
+        np.testing.assert_allclose(g, e, atol=1e-5)
+    held = network.coefs_
+    network.train_epoch(X, Y, 20)
+    assert all(W.dtype == np.float32 and W.flags.c_contiguous for W in network.coefs_ + network.intercepts_)
+    assert held[0][1].any() == 0, "training writes into new arrays"
+
+
+def test_forward_and_gradients_change_nothing():
+    network, X, Y = problem((4, 6, 2), 20)
+    before, state, attributes = bits(network), network._state, set(vars(network))
+    network.forward(X)
+    network.loss(X, Y)
+    network.gradients(X, Y)
+    assert bits(network) == before and network._state is state and network.n_steps_ == 0
+    assert set(vars(network)) == attributes
+
+
+def test_inside_training():
+    network, X, Y = problem((4, 6, 2), 20)
+    with network.training(10) as training:
+        start = training.snapshot()
+        np.testing.assert_array_equal(training.forward(X), network.forward(X))
+        data, penalty = training.epoch(X, Y, 10)
+        assert penalty == 0 and data > 0
+        coefs, intercepts = training.snapshot()
+        assert (coefs[0] != start[0][0]).any()
+        outputs = training.forward(X)
+    for a, b in zip(coefs + intercepts, network.coefs_ + network.intercepts_, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(network.forward(X), outputs)
+
+
+def test_forward_into_out():
+    network, X, _ = problem((4, 6, 2), 20, "float32")
+    out = np.full((20, 2), np.nan, np.float32)
+    assert network.forward(X, out=out) is out
+    np.testing.assert_array_equal(out, network.forward(X))
+    assert network.forward(X[:0]).shape == (0, 2)
+    assert network.forward(X.tolist()).dtype == np.float32
+    assert network.forward(X.astype(np.float64)).dtype == np.float32
+    np.testing.assert_array_equal(network.forward(np.asfortranarray(X)), out)
+    np.testing.assert_array_equal(network.forward(X[::-1])[::-1], out)
+    for wrong in [
+        np.empty((20, 2)),
+        np.empty((20, 3), np.float32),
+        np.empty((19, 2), np.float32),
+        np.empty(40, np.float32),
+        np.empty((2, 20), np.float32).T,
+    ]:
+        with pytest.raises(ValueError):
+            network.forward(X, out=wrong)
+
+
+# ---- construction ----------------------------------------------------------------------------------------------------
+
+
+def test_first_weights_are_glorots():
+    for activation, factor in [("relu", 6), ("tanh", 6), ("leaky_relu", 6), ("logistic", 2), ("sigmoid", 2)]:
+        network = MLP((300, 200, 10), activation=activation, random_state=0, dtype="float64")
+        rng = np.random.RandomState(0)
+        for W, b in zip(network.coefs_, network.intercepts_, strict=True):
+            bound = np.sqrt(factor / sum(W.shape))
+            np.testing.assert_array_equal(W, rng.uniform(-bound, bound, W.shape))
+            np.testing.assert_array_equal(b, rng.uniform(-bound, bound, b.shape))
+    again = MLP((3, 2), random_state=np.random.RandomState(5))
+    assert bits(again) == bits(MLP((3, 2), random_state=5)) != bits(MLP((3, 2), random_state=6))
+    assert bits(MLP((3, 2), random_state=np.random.default_rng(5))) != bits(again)
+
+
+def test_repr_says_what_it_is():
+    network = MLP((4, 8, 3), activation="sigmoid", loss="log_loss")
+    assert repr(network) == "MLP(4-8-3, logistic, softmax output, log_loss, float32)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"layer_sizes": (3,)}, "at least two sizes"),
+        ({"layer_sizes": ()}, "at least two sizes"),
+        ({"layer_sizes": (3, 0, 1)}, "each at least 1"),
+        ({"layer_sizes": (3, -1)}, "each at least 1"),
+        ({"activation": "softplus"}, "unknown activation 'softplus'"),
+        ({"activation": "softmax"}, "unknown activation"),
+        ({"loss": "hinge"}, "unknown loss 'hinge'"),
+        ({"solver": "lbfgs"}, "unknown solver 'lbfgs'"),
+        ({"alpha": -1.0}, "alpha must not be negative"),
+        ({"dtype": "float16"}, "dtype must be float32 or float64"),
+        ({"dtype": "int64"}, "dtype must be float32 or float64"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        MLP(**{"layer_sizes": (3, 1), **arguments})
+
+
+def test_bad_data():
+    network, X, Y = problem((4, 6, 2), 20)
+    before = bits(network)
+    bad = [
+        lambda: network.forward(X[:, :3]),
+        lambda: network.forward(X[np.newaxis]),
+        lambda: network.loss(X[:, :3], Y),
+        lambda: network.loss(X, Y[:, :1]),
+        lambda: network.gradients(X, Y[:-1]),
+        lambda: network.gradients(X[:0], Y[:0]),
+        lambda: network.train_epoch(X, Y[:-1], 5),
+        lambda: network.train_epoch(X, Y.ravel(), 5),
+        lambda: network.train_epoch(X, Y, 0),
+        lambda: network.train_epoch(X, Y, -3),
+        lambda: network.train_epoch(X, Y, 5, [0, 20]),
+        lambda: network.train_epoch(X, Y, 5, [0, -1]),
+        lambda: network.train_epoch(X, Y, 5, []),
+        lambda: network.train_epoch(X, Y, 5, [[0, 1]]),
+        lambda: network.train_epoch(X[:0], Y[:0], 5),
+        lambda: network.forward([["a"] * 4]),
+    ]
+    for call in bad:
+        with pytest.raises(ValueError):
+            call()
+    for parameters in (network.coefs_, network.intercepts_):
+        kept = parameters[0]
+        parameters[0] = kept[1:]
+        for call in [lambda: network.forward(X), lambda: network.loss(X, Y), lambda: network.train_epoch(X, Y, 5)]:
+            with pytest.raises(ValueError, match="has shape"):
+                call()
+        parameters[0] = kept
+    assert bits(network) == before
+    network.train_epoch(X, Y, 5)
+    assert np.isfinite(network.loss(X, Y))
+
+
+def test_one_dimensional_targets_are_a_column():
+    network, X, Y = problem((4, 6, 1), 20)
+    assert network.loss(X, Y.ravel()) == network.loss(X, Y)
+    vector = MLP((1, 3, 1), random_state=0)
+    np.testing.assert_array_equal(vector.forward([1, 2, 3]), vector.forward([[1], [2], [3]]))
+
+
+def test_more_rows_than_a_batch_may_have():
+    engine = _core.Network("d", [2, 1], ["identity"], "squared_error", "sgd", max_batch=3)
+    X, Y = np.zeros((4, 2)), np.zeros((4, 1))
+    with pytest.raises(ValueError):
+        engine.train_epoch(X, Y, None, 4, np.zeros(1))
+    assert engine.train_epoch(X, Y, None, 3, np.zeros(2))[2] == 2

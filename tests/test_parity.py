@@ -1,0 +1,324 @@
+"""The estimators against scikit-learn's: the same data, parameters and random_state must give the same fit.
+
+Two fits are compared array by array: max|difference| / max|reference| over each of coefs_, intercepts_, loss_curve_ and
+the predictions. The bounds are the promise of nnfast (1e-8 in float64 after 20 epochs on standardised data, 1e-4 in
+float32 after 5); on raw data, where rounding errors grow fast, the bound is 100 times what scikit-learn differs from
+itself between two CPUs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import platform
+import subprocess
+import sys
+import warnings
+from collections import ChainMap
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sklearn.neural_network
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
+from sklearn.preprocessing import StandardScaler
+
+import nnfast
+
+# ---- data and fits --------------------------------------------------------------------------------------------------
+
+
+def standardised(a):
+    return StandardScaler().fit_transform(a)
+
+
+def digits():
+    """The first 500 of scikit-learn's digits: enough for three batches of 200 rows, the last one short."""
+    X, y = load_digits(return_X_y=True)
+    return X[:500], y[:500]
+
+
+@cache
+def problem(kind):
+    """(estimator name, parameters, raw X, y) of a kind of target.
+
+    A regression's y is standardised unless it is called unscaled, a Poisson's is positive with mean 1.
+    """
+    if kind == "multilabel":
+        X, y = digits()
+        return "MLPClassifier", {}, X, (y[:, None] >> np.arange(4)) & 1  # the bits of the digit
+    if kind == "unscaled regression":
+        return "MLPRegressor", {}, *load_diabetes(return_X_y=True, scaled=False)
+    if kind.startswith(("regression", "poisson")):
+        X, y = load_diabetes(return_X_y=True)
+        if kind.endswith("outputs"):
+            y = np.column_stack([y, y[::-1] + 50 * X[:, 2], 400 - y])
+        if kind.startswith("poisson"):
+            return "MLPRegressor", {"loss": "poisson"}, X, y / y.mean()
+        return "MLPRegressor", {}, X, standardised(y.reshape(len(y), -1)).reshape(y.shape)
+    loaders = {
+        "binary": lambda: load_breast_cancer(return_X_y=True),
+        "iris": lambda: load_iris(return_X_y=True),
+        "wine": lambda: load_wine(return_X_y=True),
+        "digits": digits,
+    }
+    return "MLPClassifier", {}, *loaders[kind]()
+
+
+def fit(package, kind, X, y, **parameters):
+    """Fit the estimator of `package` that the target kind asks for."""
+    name, own, _, _ = problem(kind)
+    with warnings.catch_warnings():
+        # Some fits are meant to be too short, or to overflow; whether the texts agree is tested in test_estimators.py.
+        warnings.simplefilter("ignore")
+        return getattr(package, name)(random_state=7, **own, **parameters).fit(X, y)
+
+
+def arrays(estimator, X):
+    """What two fits are compared by: name -> array."""
+    named = {"loss_curve_": np.array(estimator.loss_curve_)}
+    for i, (coef, intercept) in enumerate(zip(estimator.coefs_, estimator.intercepts_, strict=True)):
+        named |= {f"coefs_[{i}]": coef, f"intercepts_[{i}]": intercept}
+    predict = getattr(estimator, "predict_proba", estimator.predict)
+    return named | {"prediction": predict(X)}
+
+
+def differences(got, want):
+    """name -> max|got - want| / max|want|."""
+    assert got.keys() == want.keys()
+    return {name: relative_difference(got[name], want[name]) for name in want}
+
+
+def relative_difference(got, want):
+    assert got.shape == want.shape
+    return float(np.max(np.abs(got - want)) / np.max(np.abs(want)))
+
+
+def assert_same_fit(kind, X, y, bound, **parameters):
+    ours = fit(nnfast, kind, X, y, **parameters)
+    theirs = fit(sklearn.neural_network, kind, X, y, **parameters)
+    assert ours.n_iter_ == theirs.n_iter_
+    assert ours.t_ == theirs.t_
+    assert all(w.dtype == X.dtype for w in ours.coefs_ + ours.intercepts_)
+    worst = differences(arrays(ours, X), arrays(theirs, X))
+    assert all(d <= bound for d in worst.values()), worst
+
+
+# ---- the grid -------------------------------------------------------------------------------------------------------
+
+# The levels of each factor, by name. Rates are such that 20 epochs move the weights well away from where they began,
+# penalties such that no weights decay to rounding errors; `adaptive` has a tolerance that makes it cut its rate several
+# times in those 20 epochs.
+FACTORS = {
+    "kind": {
+        name.replace(" ", "-"): name
+        for name in (
+            *("binary", "iris", "wine", "digits", "multilabel"),
+            *("regression", "regression outputs", "poisson", "poisson outputs"),
+        )
+    },
+    "activation": {name: {"activation": name} for name in ("identity", "logistic", "tanh", "relu")},
+    "solver": {
+        "adam": {"solver": "adam", "learning_rate_init": 0.003},
+        "adam-fast": {"solver": "adam", "beta_1": 0.7, "beta_2": 0.9, "epsilon": 1e-4, "learning_rate_init": 0.01},
+        "sgd": {"solver": "sgd", "momentum": 0.0, "learning_rate_init": 0.01},
+        "momentum": {"solver": "sgd", "momentum": 0.9, "nesterovs_momentum": False, "learning_rate_init": 0.01},
+        "nesterov": {"solver": "sgd", "momentum": 0.9, "nesterovs_momentum": True, "learning_rate_init": 0.01},
+    },
+    "schedule": {
+        "constant": {"tol": 0.0, "n_iter_no_change": 20},
+        "invscaling": {"learning_rate": "invscaling", "power_t": 0.25, "tol": 0.0, "n_iter_no_change": 20},
+        "adaptive": {"learning_rate": "adaptive", "tol": 0.05, "n_iter_no_change": 1},
+    },
+    "batch": {
+        "auto": {},
+        "32": {"batch_size": 32},
+        "7": {"batch_size": 7},
+        "unshuffled": {"batch_size": 50, "shuffle": False},
+    },
+    "network": {
+        "20": {"hidden_layer_sizes": (20,)},
+        "13-9": {"hidden_layer_sizes": (13, 9), "alpha": 0.0},
+        "16-8-5": {"hidden_layer_sizes": (16, 8, 5), "alpha": 0.03},
+        "linear": {"hidden_layer_sizes": ()},
+    },
+}
+GRID = [dict(zip(FACTORS, levels, strict=True)) for levels in itertools.product(*FACTORS.values())]
+
+
+def pairs(case):
+    """The pairs of levels of different factors that a case holds."""
+    return set(itertools.combinations(case.items(), 2))
+
+
+def covering_cases():
+    """A part of the grid in which every two levels of different factors meet; chosen greedily from random cases."""
+    rng = np.random.default_rng(0)
+    missing = set().union(*(pairs(case) for case in GRID))
+    while missing:
+        candidates = [GRID[i] for i in rng.choice(len(GRID), size=200, replace=False)]
+        best = max(candidates, key=lambda case: len(missing & pairs(case)))
+        if missing & pairs(best):
+            missing -= pairs(best)
+            yield best
+
+
+def label(case):
+    return " ".join(case.values())
+
+
+def check_grid_case(case):
+    kind, *parameters = (FACTORS[factor][level] for factor, level in case.items())
+    _, _, X, y = problem(kind)
+    assert_same_fit(kind, standardised(X), y, 1e-8, max_iter=20, **dict(ChainMap(*parameters)))
+
+
+COVERING = list(covering_cases())
+
+
+def test_covering_cases_cover_every_pair():
+    assert set().union(*map(pairs, COVERING)) == set().union(*map(pairs, GRID))
+    assert len(COVERING) < 100
+
+
+@pytest.mark.parametrize("case", COVERING, ids=label)
+def test_same_fit(case):
+    check_grid_case(case)
+
+
+# All but the network, whose levels take turns: 2160 fits of each package.
+@pytest.mark.slow
+@pytest.mark.parametrize("case", GRID[:: len(FACTORS["network"])], ids=label)
+def test_same_fit_everywhere(case):
+    turn = sum(list(levels).index(case[factor]) for factor, levels in FACTORS.items())
+    networks = list(FACTORS["network"])
+    check_grid_case(case | {"network": networks[turn % len(networks)]})
+
+
+# ---- stopping -------------------------------------------------------------------------------------------------------
+
+
+ADAPTIVE = {"solver": "sgd", "learning_rate": "adaptive", "tol": 1e-2, "n_iter_no_change": 2}
+
+
+@pytest.mark.parametrize("kind", ["binary", "wine", "multilabel", "regression", "poisson outputs"])
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"solver": "adam", "tol": 1e-3, "learning_rate_init": 0.01},
+        {"solver": "adam", "early_stopping": True, "n_iter_no_change": 5},
+        {"solver": "sgd", "early_stopping": True, "validation_fraction": 0.3, "learning_rate_init": 0.02, "tol": 1e-3},
+        ADAPTIVE | {"learning_rate_init": 0.05},
+        ADAPTIVE | {"learning_rate_init": 0.02, "early_stopping": True},
+    ],
+    ids=["tol", "validation", "validation-sgd", "adaptive", "adaptive-validation"],
+)
+def test_stops_in_the_same_epoch(kind, parameters):
+    _, _, X, y = problem(kind)
+    X = standardised(X)
+    ours, theirs = (
+        fit(package, kind, X, y, hidden_layer_sizes=(20,), activation="tanh", max_iter=400, **parameters)
+        for package in (nnfast, sklearn.neural_network)
+    )
+    assert 1 < theirs.n_iter_ < 400
+    assert ours.n_iter_ == theirs.n_iter_
+    assert ours._no_improvement_count == theirs._no_improvement_count
+    if parameters["solver"] == "sgd":  # Adam's private rate is the corrected one in scikit-learn
+        assert ours._optimizer.learning_rate == theirs._optimizer.learning_rate
+    if theirs.validation_scores_ is None:
+        assert ours.validation_scores_ is None
+        assert ours.best_validation_score_ is None
+        assert relative_difference(np.array(ours.best_loss_), np.array(theirs.best_loss_)) <= 1e-8
+    else:
+        assert ours.best_loss_ is None
+        assert relative_difference(np.array(ours.validation_scores_), np.array(theirs.validation_scores_)) <= 1e-8
+        assert ours.best_validation_score_ == max(ours.validation_scores_)
+    # The best weights, not the last, are those that stay after early stopping.
+    worst = differences(arrays(ours, X), arrays(theirs, X))
+    assert all(d <= 1e-7 for d in worst.values()), worst
+
+
+# ---- float32 --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "solver", [{"solver": "adam"}, {"solver": "sgd", "learning_rate_init": 0.02}], ids=["adam", "sgd"]
+)
+@pytest.mark.parametrize("activation", FACTORS["activation"])
+@pytest.mark.parametrize("kind", FACTORS["kind"].values())
+def test_same_fit_float32(kind, activation, solver):
+    _, _, X, y = problem(kind)
+    X = standardised(X).astype(np.float32)
+    assert_same_fit(kind, X, y, 1e-4, activation=activation, hidden_layer_sizes=(20, 10), max_iter=5, **solver)
+
+
+# ---- raw data -------------------------------------------------------------------------------------------------------
+
+RAW_FITS = [
+    (kind, {"activation": activation, "solver": solver, "hidden_layer_sizes": (15,), "max_iter": 20})
+    for kind in ("binary", "iris", "wine", "digits", "multilabel", "unscaled regression")
+    for activation, solver in itertools.product(FACTORS["activation"], ("adam", "sgd"))
+    if (kind, solver) != ("unscaled regression", "sgd")  # diverges
+]
+# What lets scikit-learn's numbers vary with the CPU: OpenBLAS's kernel and, for tanh, the instruction sets of NumPy (in
+# its names: AVX2 with FMA, and AVX-512). The last bit of a tanh near 1 decides the slope of its unit.
+REFERENCE = {"OPENBLAS_CORETYPE": "Haswell"}
+OTHER_KERNEL = {"OPENBLAS_CORETYPE": "Sandybridge"}
+OTHER_TANH = OTHER_KERNEL | {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4"}
+
+
+def write_raw_fits(path):
+    """Save scikit-learn's fits on raw data. Runs in a process of its own, where OPENBLAS_CORETYPE has its effect."""
+    np.savez(
+        path,
+        **{
+            f"{i} {name}": array
+            for i, (kind, parameters) in enumerate(RAW_FITS)
+            for name, array in arrays(
+                fit(sklearn.neural_network, kind, *problem(kind)[2:], **parameters), problem(kind)[2]
+            ).items()
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def raw_fits(tmp_path_factory):
+    """scikit-learn's fits on raw data under some environment variables: index of the fit -> name -> array."""
+    if platform.machine() != "x86_64":
+        pytest.skip("the two OpenBLAS kernels compared are those of x86-64")
+
+    @cache
+    def read(*settings):
+        path = tmp_path_factory.mktemp("raw") / "fits.npz"
+        code = f"import test_parity; test_parity.write_raw_fits({str(path)!r})"
+        environment = os.environ | dict(settings)
+        environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+        environment["OPENBLAS_NUM_THREADS"] = "1"
+        subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+        fits = [{} for _ in RAW_FITS]
+        with np.load(path) as file:
+            for key, array in file.items():
+                index, name = key.split(" ", 1)
+                fits[int(index)][name] = array
+        return fits
+
+    return lambda environment: read(*environment.items())
+
+
+@pytest.mark.parametrize("index", range(len(RAW_FITS)))
+def test_raw_data_within_scikit_learns_own_spread(index, raw_fits):
+    kind, parameters = RAW_FITS[index]
+    X, y = problem(kind)[2:]
+    reference = raw_fits(REFERENCE)[index]
+    varied = raw_fits(OTHER_TANH if parameters["activation"] == "tanh" else OTHER_KERNEL)[index]
+    own = differences(varied, reference)
+    ours = differences(arrays(fit(nnfast, kind, X, y, **parameters), X), reference)
+    # A fit whose numbers all came out alike twice still has the rounding of its last operation.
+    assert max(ours.values()) <= 100 * max(*own.values(), np.finfo(X.dtype).eps), (ours, own)
+
+
+def test_the_kernels_compared_do_differ(raw_fits):
+    for other in (OTHER_KERNEL, OTHER_TANH):
+        pairs_of_fits = zip(raw_fits(REFERENCE), raw_fits(other), strict=True)
+        assert any(max(differences(varied, reference).values()) > 0 for reference, varied in pairs_of_fits)
