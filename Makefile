@@ -1,0 +1,118 @@
+# The commands of a working day. Each makes what it needs under build/, in an environment of its own; nothing else is
+# touched. Only Python 3.11 or later with its headers and venv, a C compiler and make must be there.
+#
+#   make demo        build and install nnfast, then run examples/digits.py
+#   make test        build, install and run every test: lint, ctest and pytest
+#   make test-slow   the exhaustive tests, which take minutes and are not part of `make test`
+#   make lint        formatting, types, and the C sources under gcc's and clang's warnings
+#   make bench       compare the time of a training step with other packages; BENCH="--help" shows what to choose
+#   make format      write Python files the way `make lint` wants them
+#   make clean       remove build/
+#
+# PYTHON chooses the interpreter: make test PYTHON=python3.13
+
+PYTHON ?= python3
+
+# cpython-311, or cpython-313t; nothing when the interpreter is too old.
+show_abi := import sys; sys.version_info < (3, 11) or print(sys.implementation.cache_tag + sys.abiflags)
+abi := $(shell $(PYTHON) -c '$(show_abi)')
+ifeq ($(abi),)
+$(error nnfast needs Python 3.11 or later; choose one with make PYTHON=...)
+endif
+
+root := build/$(abi)
+venv := $(root)/venv
+python := $(venv)/bin/python
+pip := $(python) -m pip --disable-pip-version-check --quiet
+package := CMakeLists.txt pyproject.toml README.md LICENSE $(shell find csrc python ! -path '*__pycache__*')
+
+# cmake, ctest and ninja come from the environment, whatever the machine has.
+export PATH := $(CURDIR)/$(venv)/bin:$(PATH)
+export CMAKE_GENERATOR := Ninja
+# zig keeps a cache; here, not in the home directory.
+export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/build/zig
+
+.PHONY: demo test test-slow lint lint-python lint-c ctest pytest bench format clean
+.NOTPARALLEL:
+
+demo: $(venv)/.installed
+	$(python) examples/digits.py
+
+test: lint ctest pytest
+
+lint: lint-python lint-c
+
+lint-python: $(venv)/.installed $(venv)/.dev
+	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+	$(python) -m mypy
+	$(python) -m mypy.stubtest nnfast._core
+
+# The gcc build is the one whose tests run. clang compiles the engine for both processors, without OpenMP, so that the
+# serial build is kept too; it never links (-c), or zig would first build a libc for each.
+lint-c: $(root)/c/build.ninja $(root)/clang-x86_64/build.ninja $(root)/clang-aarch64/build.ninja
+	cmake --build $(root)/c
+	cmake --build $(root)/clang-x86_64 --target nnfast_core
+	cmake --build $(root)/clang-aarch64 --target nnfast_core
+
+$(root)/c/build.ninja: $(venv)/.dev
+	cmake -S . -B $(@D) -DNNFAST_BUILD_PYTHON=OFF -DNNFAST_BUILD_TESTS=ON -DNNFAST_WERROR=ON
+
+$(root)/clang-%/build.ninja: $(venv)/.dev
+	CC="$(CURDIR)/$(python) -m ziglang cc -target $*-linux-gnu -c" cmake -S . -B $(@D) \
+		-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=$* -DCMAKE_TRY_COMPILE_TARGET_TYPE=STATIC_LIBRARY \
+		-DNNFAST_BUILD_PYTHON=OFF -DNNFAST_OPENMP=OFF -DNNFAST_WERROR=ON
+
+ctest: $(root)/c/build.ninja
+	cmake --build $(root)/c
+	ctest --test-dir $(root)/c --output-on-failure -LE slow
+
+pytest: $(venv)/.installed $(venv)/.dev
+	$(python) -m pytest
+
+test-slow: $(venv)/.installed $(root)/c/build.ninja
+	cmake --build $(root)/c
+	ctest --test-dir $(root)/c --output-on-failure -L slow
+	$(python) -m pytest -m slow
+
+bench: $(root)/bench/.installed
+	$(root)/bench/bin/python -m bench.train $(BENCH)
+
+format: $(venv)/.dev
+	$(python) -m ruff check --fix .
+	$(python) -m ruff format .
+
+clean:
+	rm -rf build
+
+# ---- the environment ------------------------------------------------------------------------------------------------
+
+# pip of Debian 12 cannot read dependency groups yet; 25.1 is the first that can.
+$(venv)/.made:
+	$(PYTHON) -m venv --clear $(venv)
+	$(pip) install "pip>=25.1"
+	touch $@
+
+$(venv)/.build: $(venv)/.made pyproject.toml
+	$(pip) install --group build
+	touch $@
+
+$(venv)/.dev: $(venv)/.made pyproject.toml
+	$(pip) install --group dev
+	touch $@
+
+# Without build isolation the build folder stays valid, so that only what changed is compiled again.
+$(venv)/.installed: $(venv)/.build $(package)
+	$(pip) install --no-build-isolation -Cbuild-dir=$(root)/wheel .
+	touch $@
+
+# Those it is compared with have an environment of their own. The first index has PyTorch without CUDA, a tenth of the
+# size. One that cannot be installed is left out; the benchmark says so.
+$(root)/bench/.installed: $(venv)/.build $(package)
+	$(PYTHON) -m venv $(root)/bench
+	$(pip) wheel --no-deps --no-build-isolation -Cbuild-dir=$(root)/wheel --wheel-dir $(root)/bench .
+	$(root)/bench/bin/python -m pip install --quiet --force-reinstall --no-deps $(root)/bench/*.whl
+	$(root)/bench/bin/python -m pip install --quiet nnfast
+	-$(root)/bench/bin/python -m pip install --quiet torch --index-url https://download.pytorch.org/whl/cpu || \
+		$(root)/bench/bin/python -m pip install --quiet torch
+	touch $@
