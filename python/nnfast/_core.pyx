@@ -2,8 +2,8 @@
 # cython: freethreading_compatible=True, autotestdict=False, auto_pickle=False
 """The binding to the C engine: check the arrays, release the GIL, one C call, raise on its status. No arithmetic here.
 
-Arrays come in by the buffer protocol, whatever made them. Every function says which dtype, shape and layout it takes; the
-callers in this package convert before. nnfast.h documents what the C functions do.
+Arrays come in by the buffer protocol, whatever made them. Every function says which dtype, shape and layout it takes;
+the callers in this package convert before. nnfast.h documents what the C functions do.
 """
 
 cimport cython
@@ -58,7 +58,7 @@ cdef _View _view(object array, str name, str dtype, int ndim, bint writable=Fals
 
 
 cdef nnf_index _stride(_View view, int axis):
-    """Distance in elements of two neighbours along the axis. Not a whole number of elements: refused by _rows, _vector."""
+    """Distance in elements of two neighbours along the axis. _rows and _vector refuse one that is no whole number."""
     return view.buffer.strides[axis] // view.buffer.itemsize
 
 
@@ -145,7 +145,7 @@ def active_isa():
 
 
 def select_isa(str name):
-    """Use this instruction set from now on. Networks that exist keep theirs. Raises ValueError when it cannot be had."""
+    """Use this instruction set from now on. Networks that exist keep theirs. ValueError when it cannot be had."""
     _check_isa(nnf_isa_select(name.encode()), name)
 
 
@@ -294,7 +294,7 @@ cdef class _Description:
 
 
 def forward(X, coefs, intercepts, activations, out, int n_threads):
-    """out (n, n_out), contiguous, = the network's outputs for X (n, n_in), rows contiguous; weights as they lie, one dtype."""
+    """out (n, n_out), contiguous, = the outputs for X (n, n_in), rows contiguous; weights as they lie, one dtype."""
     cdef str format = _format_of(out)
     cdef _View x = _view(X, "X", format, 2), y = _view(out, "out", format, 2, True)
     sizes = [array.shape[0] for array in coefs]
@@ -307,8 +307,8 @@ def forward(X, coefs, intercepts, activations, out, int n_threads):
     _require_shape(y, "out", n, description.sizes[description.config.n_layers])
     _require_contiguous(y, "out")
     with nogil:
-        status = nnf_forward(&description.config, <const void *const *>description.pointers, n, y.buffer.buf, x.buffer.buf,
-                             ldx, _poll)
+        status = nnf_forward(&description.config, <const void *const *>description.pointers, n, y.buffer.buf,
+                             x.buffer.buf, ldx, _poll)
     _check(status)
 
 
@@ -350,7 +350,8 @@ cdef class Network:
 
     def forward(self, X, out):
         """out (n, n_out), contiguous, = the outputs for X (n, n_in), rows contiguous."""
-        cdef _View x = _view(X, "X", self.description.format, 2), y = _view(out, "out", self.description.format, 2, True)
+        cdef str format = self.description.format
+        cdef _View x = _view(X, "X", format, 2), y = _view(out, "out", format, 2, True)
         cdef nnf_index n = x.buffer.shape[0], ldx = _row_distance(x, "X")
         cdef nnf_status status
         _require_shape(x, "X", n, self.description.sizes[0])
@@ -361,7 +362,8 @@ cdef class Network:
         _check(status)
 
     def train_epoch(self, X, Y, order, nnf_index batch_size, rates):
-        """One pass. X (n_rows, n_in), Y (n_rows, n_out), rows contiguous; order (n,) int64 or None; rates (steps,) float64.
+        """One pass. X (n_rows, n_in), Y (n_rows, n_out), rows contiguous; order (n,) int64 or None; rates (steps,) of
+        float64.
 
         Returns (data, penalty, steps): sums over the rows of their losses, and the number of steps done. After an
         exception from a signal handler the parameters are those of the last finished step.
@@ -423,9 +425,9 @@ cdef dict _PENALTIES = {
 cdef class Neuron:
     """One neuron in training, sample by sample. It holds its arrays; `weights` and `order` are trained in place.
 
-    x (n_samples, n_features), or with indptr and indices the values of a CSR matrix; target, sample_weight (n_samples,);
-    weights, l1_applied (n_features,): one dtype. order, indptr, indices: int32. held_out (n_samples,): bool. All
-    contiguous. The indices of a CSR matrix are not checked here. Without a seed the samples are not shuffled.
+    x (n_samples, n_features), or with indptr and indices the values of a CSR matrix; target, sample_weight
+    (n_samples,); weights, l1_applied (n_features,): one dtype. order, indptr, indices: int32. held_out (n_samples,):
+    bool. All contiguous. The indices of a CSR matrix are not checked here. Without a seed the samples are not shuffled.
     """
 
     cdef nnf_perceptron neuron

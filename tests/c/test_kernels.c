@@ -95,7 +95,8 @@ static void make_product(product *t, nnf_index m, nnf_index n, nnf_index k, form
     t->start = fenced(START_SLOT, dtype, m * n);
     for (nnf_index i = 0; i < m; i++) {
         for (nnf_index j = 0; j < n; j++) {
-            put(dtype, t->start, i * n + j, start == NNF_FROM_C ? next() : start == NNF_FROM_BIAS ? get(dtype, t->bias, j) : 0);
+            const double first = start == NNF_FROM_C ? next() : start == NNF_FROM_BIAS ? get(dtype, t->bias, j) : 0;
+            put(dtype, t->start, i * n + j, first);
             put(dtype, t->c, i * ldc + j, start == NNF_FROM_C ? get(dtype, t->start, i * n + j) : (double)NAN);
         }
     }
@@ -120,7 +121,7 @@ static int right(const product *t, double roundings)
         for (nnf_index j = 0; j < g->n; j++) {
             long double sum = get(dtype, t->start, i * g->n + j), size = fabsl(sum);
             for (nnf_index p = 0; p < g->k; p++) {
-                const long double term = (long double)a_element(t, i, p) * (long double)get(dtype, t->b, p * g->ldb + j);
+                const long double a = a_element(t, i, p), b = get(dtype, t->b, p * g->ldb + j), term = a * b;
                 sum += term;
                 size += fabsl(term);
             }
@@ -144,7 +145,8 @@ static void test_gemm(void)
                 for (int start = NNF_FROM_ZERO; start <= NNF_FROM_C; start++) {
                     make_product(&t, m, n, k, forms[f], (nnf_start)start, gap, random_integer);
                     kernels->gemm(&t.g);
-                    check(right(&t, 0), "gemm " WHERE ": m %td, n %td, k %td, form %d, start %d", HERE, m, n, k, f, start);
+                    check(right(&t, 0), "gemm " WHERE ": m %td, n %td, k %td, form %d, start %d", HERE, m, n, k, f,
+                          start);
                 }
             }
         }
@@ -187,8 +189,8 @@ static void test_gemm_epilogue(void)
                     if (i < m - 1)
                         wrong += !untouched(dtype, t.c, i * t.g.ldc + t.stored, (i + 1) * t.g.ldc);
                 }
-                check(wrong == 0, "gemm " WHERE ": %s, m %td, n %td, variant %d", HERE, nnf_activation_name(activation), m, n,
-                      variant);
+                check(wrong == 0, "gemm " WHERE ": %s, m %td, n %td, variant %d", HERE, nnf_activation_name(activation),
+                      m, n, variant);
             }
         }
     }
@@ -288,7 +290,7 @@ static double output_reference(int loss, nnf_index n, double *p, const double *z
 
 static double random_target(int loss)
 {
-    return loss == NNF_SQUARED_ERROR ? random_number() : loss == NNF_POISSON ? (double)(random_bits() % 4) : (double)(random_bits() % 2);
+    return loss == NNF_SQUARED_ERROR ? random_number() : (double)(random_bits() % (loss == NNF_POISSON ? 4 : 2));
 }
 
 static void test_output(void)
@@ -298,7 +300,8 @@ static void test_output(void)
     for (int loss = 0; loss < NNF_N_LOSSES; loss++) {
         for (nnf_index e = 1; e < count; e++) {
             const nnf_index n = list[e], gap = e % 3, ld = n + gap;
-            const double sum_error = ((double)n / 16 + 30) * epsilon(dtype); /* of terms of size 1 to 10, all sums together */
+            /* Of terms of size 1 to 10, all sums together. */
+            const double sum_error = ((double)n / 16 + 30) * epsilon(dtype);
             void *z = fenced(C_SLOT, dtype, span(m, n, ld)), *y = fenced(B_SLOT, dtype, m * n);
             void *x = fenced(A_SLOT, dtype, span(m, n, ld));
             const void *rows[3];
@@ -330,8 +333,8 @@ static void test_output(void)
                     size += 10 + fabs(p[i][j]) + fabs(t) * 10; /* the terms before they cancel */
                 }
                 wrong += !(fabs(losses[i] - expected[i]) <= sum_error * size);
-                if (i < m - 1)
-                    wrong += !untouched(dtype, z, i * ld + n, (i + 1) * ld) + !untouched(dtype, x, i * ld + n, (i + 1) * ld);
+                for (int array = 0; i < m - 1 && array < 2; array++)
+                    wrong += !untouched(dtype, array == 0 ? z : x, i * ld + n, (i + 1) * ld);
             }
             wrong += !intact_before(C_SLOT) + !intact_before(A_SLOT);
             check(wrong == 0, "output " WHERE ": %s, n %td", HERE, nnf_loss_name(loss), n);
@@ -356,7 +359,8 @@ static void test_clipping(void)
     put(dtype, z, 1, -1000);
     kernels->output(NNF_BINARY_LOG_LOSS, 1, 2, z, 2, rows, &loss);
     /* 1 - (1 - eps) is eps; both outputs are wrong. */
-    check(fabs(loss - 2 * largest_loss) <= 8 * eps * largest_loss, "binary log loss " WHERE ": clipped, %g", HERE, loss);
+    check(fabs(loss - 2 * largest_loss) <= 8 * eps * largest_loss, "binary log loss " WHERE ": clipped, %g", HERE,
+          loss);
     for (int kind = 0; kind < NNF_N_LOSSES; kind++) {
         for (int place = 0; place < 2; place++) {
             put(dtype, z, 0, 0.5);
@@ -421,8 +425,8 @@ static void test_sums(void)
             kernels->narrow(padded, narrow, wide);
             for (nnf_index j = 0; j < padded; j++)
                 wrong += wide[j] != expected[j] || get(dtype, narrow, j) != rounded(dtype, expected[j]);
-            check(wrong == 0 && intact_before(VALUE_SLOT) && intact_before(B_SLOT), "widen_add, narrow " WHERE ": n %td",
-                  HERE, padded);
+            wrong += !intact_before(VALUE_SLOT) + !intact_before(B_SLOT);
+            check(wrong == 0, "widen_add, narrow " WHERE ": n %td", HERE, padded);
         }
     }
 }
@@ -530,7 +534,8 @@ static void test_packing(void)
                 check(wrong == 0 && intact_before(C_SLOT), "pack " WHERE ": k %td, n %td", HERE, k, n);
             }
             /* `packed` holds the transpose of B as an (n, k) matrix; taking it apart and transposing it again agree. */
-            void *plain = fenced(VALUE_SLOT, dtype, k * n), *transposed = fenced(B_SLOT, dtype, n * nnf_round_up(k, kernels->lanes));
+            void *plain = fenced(VALUE_SLOT, dtype, k * n);
+            void *transposed = fenced(B_SLOT, dtype, n * nnf_round_up(k, kernels->lanes));
             void *again = fenced(START_SLOT, dtype, n * nnf_round_up(k, kernels->lanes));
             nnf_unpack(kernels, plain, packed, k, n);
             int wrong = 0;
@@ -542,7 +547,8 @@ static void test_packing(void)
             nnf_pack(kernels, again, plain, 1, n, n, k, (nnf_range){0, nnf_n_panels(kernels, k)});
             for (nnf_index j = 0; j < panels.end; j++)
                 for (nnf_index p = 0; p < k; p += NNF_BLOCK_ROWS)
-                    nnf_pack_transpose(kernels, transposed, packed, k, n, j, (nnf_range){p, nnf_min(k, p + NNF_BLOCK_ROWS)});
+                    nnf_pack_transpose(kernels, transposed, packed, k, n, j,
+                                       (nnf_range){p, nnf_min(k, p + NNF_BLOCK_ROWS)});
             check(same(transposed, again, n * nnf_round_up(k, kernels->lanes)) && intact_before(B_SLOT),
                   "pack_transpose " WHERE ": k %td, n %td", HERE, k, n);
         }
@@ -593,7 +599,8 @@ static void test_barrier(void)
         meeting m = {0};
         nnf_parallel(n_threads, meet, &m);
         const int team = atomic_load(&m.calls);
-        check(team >= 1 && team <= n_threads && atomic_load(&m.missing) == 0, "barrier: %d of %d threads", team, n_threads);
+        check(team >= 1 && team <= n_threads && atomic_load(&m.missing) == 0, "barrier: %d of %d threads", team,
+              n_threads);
     }
 }
 
@@ -605,7 +612,9 @@ static void test_arena(void)
     check(arena.used == 64 && !arena.overflow, "arena: 60 bytes take 64");
     nnf_take(&arena, 0, largest, 8);
     check(arena.used == 64 && !arena.overflow, "arena: no rows take nothing");
-    const nnf_index sizes[][2] = {{largest, largest}, {largest, 2}, {largest, 1}, {(nnf_index)1 << 32, (nnf_index)1 << 31}};
+    const nnf_index sizes[][2] = {
+        {largest, largest}, {largest, 2}, {largest, 1}, {(nnf_index)1 << 32, (nnf_index)1 << 31},
+    };
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         nnf_arena full = arena;
         check(nnf_take(&full, sizes[i][0], sizes[i][1], 8) == NULL && full.overflow, "arena: overflow %zu", i);
@@ -657,8 +666,9 @@ static void train(int activation, int loss, int solver, nnf_index batch, nnf_ind
         put(dtype, Y, 3 * i + (nnf_index)(random_bits() % 3), 1);
 
     const nnf_config config = {
-        .dtype = dtype, .n_layers = STORY_LAYERS, .sizes = sizes, .activations = activations, .loss = loss, .solver = solver,
-        .alpha = 0.01, .momentum = 0.9, .beta_1 = 0.9, .beta_2 = 0.999, .epsilon = 1e-8, .max_batch = batch, .n_threads = 2,
+        .dtype = dtype, .n_layers = STORY_LAYERS, .sizes = sizes, .activations = activations, .loss = loss,
+        .solver = solver, .alpha = 0.01, .momentum = 0.9, .beta_1 = 0.9, .beta_2 = 0.999, .epsilon = 1e-8,
+        .max_batch = batch, .n_threads = 2,
     };
     check(nnf_network_create(&config, &network) == NNF_OK, "story " WHERE ": create", HERE);
     check(nnf_network_load(network, NNF_PARAMETERS, sources) == NNF_OK, "story " WHERE ": load", HERE);
@@ -684,17 +694,19 @@ static void train(int activation, int loss, int solver, nnf_index batch, nnf_ind
 /* The bits of these results, by element type, without and with FMA. They are the same for every processor, compiler and
  * number of threads; to change one is to change the results of users. */
 static const uint64_t story_digests[2][2] = {
-    {0x407669acdd5b710du, 0x74e4470e2d294808u},
-    {0xea25a4d5970c4dc8u, 0x6c1f37999c50c297u},
+    {0x407669acdd5b710du, 0x1055c638530e470eu},
+    {0xea25a4d5970c4dc8u, 0x1d457cfabb764d9bu},
 };
 
 static void test_story(void)
 {
+    static const int hidden[] = {
+        NNF_TANH, NNF_LOGISTIC, NNF_RELU, NNF_LEAKY_RELU, NNF_IDENTITY, NNF_LOGISTIC, NNF_RELU, NNF_TANH,
+    };
     digest = 0xcbf29ce484222325u;
     random_state = 20;
     for (int i = 0; i < 8; i++) /* every hidden activation that has a slope, every loss, every solver */
-        train((int[]){NNF_TANH, NNF_LOGISTIC, NNF_RELU, NNF_LEAKY_RELU, NNF_IDENTITY, NNF_LOGISTIC, NNF_RELU, NNF_TANH}[i],
-              i % NNF_N_LOSSES, (i + i / 4) % NNF_N_SOLVERS, 23, 40);
+        train(hidden[i], i % NNF_N_LOSSES, (i + i / 4) % NNF_N_SOLVERS, 23, 40);
     train(NNF_TANH, NNF_LOG_LOSS, NNF_ADAM, STORY_ROWS, STORY_ROWS);
     check(digest == story_digests[dtype][on->has_fma], "story " WHERE ": the bits have changed: 0x%llxu", HERE,
           (unsigned long long)digest);
@@ -712,7 +724,8 @@ int main(void)
     test_arena();
     for (int i = 0; i < n_isas; i++) {
         on = &isas[i];
-        check(nnf_isa_select(on->name) == NNF_OK && strcmp(nnf_isa_active(), on->name) == 0, "%s cannot be forced", on->name);
+        const int forced = nnf_isa_select(on->name) == NNF_OK && strcmp(nnf_isa_active(), on->name) == 0;
+        check(forced, "%s cannot be forced", on->name);
         for (int type = NNF_FLOAT32; type <= NNF_FLOAT64; type++) {
             dtype = (nnf_dtype)type;
             kernels = on->kernels->of[dtype];

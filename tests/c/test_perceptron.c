@@ -36,7 +36,7 @@ static void test_epochs(nnf_dtype dtype, nnf_index n, nnf_index features)
 {
     void *x = fenced(0, dtype, n * features), *y = fenced(1, dtype, n), *sample_weight = fenced(2, dtype, n);
     void *dense = fenced(3, dtype, features), *sparse = fenced(4, dtype, features), *plain = fenced(5, dtype, features);
-    int *indices = fenced(6, NNF_FLOAT32, n * features), *indptr = fenced(7, NNF_FLOAT32, n + 1); /* an int is 4 bytes */
+    int *indices = fenced(6, NNF_FLOAT32, n * features), *indptr = fenced(7, NNF_FLOAT32, n + 1); /* 4 bytes each */
     int dense_order[MAX_SAMPLES], sparse_order[MAX_SAMPLES];
     unsigned char held_out[MAX_SAMPLES];
     fill(dtype, x, n * features, random_number);
