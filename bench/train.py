@@ -59,7 +59,9 @@ def tolerance(system: str, dtype: str) -> float:
     """Largest relative difference of the loss after the run from scikit-learn's."""
     if system.startswith("PyTorch"):  # adds Adam's epsilon inside the bias correction: by itself 2e-4 of the loss
         return 1e-2
-    return {"float32": 1e-4, "float64": 1e-9}[dtype]
+    # A hidden unit that rounding makes active for one row more or less moves by Adam's whole first step, or not at all:
+    # in float32, scikit-learn's own loss and its loss in float64 differ by up to 2e-4.
+    return {"float32": 1e-3, "float64": 1e-9}[dtype]
 
 
 class Problem(NamedTuple):
