@@ -66,6 +66,10 @@ nnf_status nnf_perceptron_epoch(nnf_perceptron *p, int (*poll)(void))
     if ((p->penalty & NNF_L1) != 0 && p->l1_applied == NULL)
         return NNF_BAD_ARGUMENT;
 
+    for (nnf_index i = 0; i < p->n_samples; i++)
+        if (p->order[i] < 0 || p->order[i] >= p->n_samples)
+            return NNF_BAD_ARGUMENT;
+
     const nnf_kernels *kernels = nnf_active_kernels(p->dtype);
     if (p->shuffle)
         shuffle(p->order, p->n_samples, p->seed);

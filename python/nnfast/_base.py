@@ -25,7 +25,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from nnfast._network import MLP, Training, canonical_activation, forward
+from nnfast._network import MLP, Training, as_rows, canonical_activation, forward
 
 STOCHASTIC_SOLVERS = ("sgd", "adam")
 
@@ -299,7 +299,7 @@ class BaseMLP(BaseEstimator, ABC):
                     "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
                 )
             validation = X_val, y_val
-        return _Rows(X, np.ascontiguousarray(y, dtype=X.dtype), validation)
+        return _Rows(as_rows(X, X.dtype), np.ascontiguousarray(y, dtype=X.dtype), validation)
 
     def _batch_rows(self, n_rows: int) -> int:
         if self.batch_size == "auto":

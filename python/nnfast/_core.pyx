@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, embedsignature=True
+# cython: language_level=3, cdivision=True, embedsignature=True
 # cython: freethreading_compatible=True, autotestdict=False, auto_pickle=False
 """The binding to the C engine: check the arrays, release the GIL, one C call, raise on its status. No arithmetic here.
 
@@ -144,7 +144,7 @@ def active_isa():
     return nnf_isa_active().decode()
 
 
-def select_isa(str name):
+def select_isa(str name not None):
     """Use this instruction set from now on. Networks that exist keep theirs. ValueError when it cannot be had."""
     _check_isa(nnf_isa_select(name.encode()), name)
 
@@ -318,6 +318,7 @@ cdef class Network:
 
     cdef nnf_network *network
     cdef _Description description
+    cdef readonly nnf_index steps  # finished in the last epoch, also when it was interrupted
 
     def __cinit__(self, str format, sizes, activations, str loss, str solver, *, double alpha=0.0, double momentum=0.9,
                   double beta_1=0.9, double beta_2=0.999, double epsilon=1e-8, nnf_index max_batch=1,
@@ -373,6 +374,7 @@ cdef class Network:
         cdef nnf_epoch epoch
         cdef nnf_loss_sum loss
         cdef nnf_status status
+        self.steps = 0
         epoch.n_rows = epoch.n = x.buffer.shape[0]
         _require_shape(x, "X", epoch.n_rows, self.description.sizes[0])
         _require_shape(y, "Y", epoch.n_rows, self.description.sizes[self.description.config.n_layers])
@@ -389,12 +391,15 @@ cdef class Network:
         if batch_size < 1:
             raise ValueError("batch_size must be at least 1")
         epoch.batch = batch_size
-        _require_shape(r, "rates", (epoch.n + batch_size - 1) // batch_size)
+        _require_shape(r, "rates", epoch.n // batch_size + (epoch.n % batch_size != 0))
         _require_contiguous(r, "rates")
         epoch.rates = <const double *>r.buffer.buf
         epoch.poll = _poll
-        with nogil:
-            status = nnf_network_train_epoch(self.network, &epoch, &loss)
+        try:
+            with nogil:
+                status = nnf_network_train_epoch(self.network, &epoch, &loss)
+        finally:
+            self.steps = loss.steps
         _check(status)
         return loss.data, loss.penalty, loss.steps
 
@@ -525,5 +530,6 @@ cdef class Neuron:
 # A wrong NNFAST_ISA is found at import. What it says is shown in the message: the environment is dispatch.c's business.
 import os as _os
 
+nnf_max_threads()  # from here on forks are noticed
 _check_isa(nnf_isa_init(), _os.environ.get("NNFAST_ISA", ""))
 del _os

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from operator import index
 from types import TracebackType
 from typing import Any, Self
 
@@ -52,9 +53,14 @@ def draw_weights(
     return coefs, intercepts
 
 
+def aligned(array: Array) -> Array:
+    """The array, with its elements where the CPU expects them: a field of packed records is not."""
+    return array if array.flags.aligned else array.copy()
+
+
 def as_rows(array: ArrayLike, dtype: DTypeLike) -> Array:
     """The array as a matrix of this dtype with contiguous rows in order, as the engine reads it; often no copy."""
-    result = np.asarray(array, dtype=dtype)
+    result = aligned(np.asarray(array, dtype=dtype))
     if result.ndim == 1:
         result = result.reshape(-1, 1)
     if result.ndim != 2:
@@ -81,8 +87,8 @@ def forward(
         out = np.empty((X.shape[0], coefs[-1].shape[1]), dtype)
     _core.forward(
         as_rows(X, dtype),
-        [np.ascontiguousarray(c, dtype) for c in coefs],
-        [np.ascontiguousarray(b, dtype) for b in intercepts],
+        [aligned(np.ascontiguousarray(c, dtype)) for c in coefs],
+        [aligned(np.ascontiguousarray(b, dtype)) for b in intercepts],
         activations,
         out,
         resolve_threads(n_jobs),
@@ -142,8 +148,10 @@ class Training:
         network = self.network
         n = X.shape[0] if order is None else order.shape[0]
         rates = network._rates(-(-n // batch_size))
-        data, penalty, steps = self._engine.train_epoch(X, Y, order, batch_size, rates)
-        network.n_steps_ += steps
+        try:
+            data, penalty, _ = self._engine.train_epoch(X, Y, order, batch_size, rates)
+        finally:
+            network.n_steps_ += self._engine.steps
         return data / n, penalty / n
 
     def forward(self, X: Array) -> Array:
@@ -244,7 +252,7 @@ class MLP:
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
     ) -> None:
-        self.layer_sizes = tuple(int(size) for size in layer_sizes)
+        self.layer_sizes = tuple(index(size) for size in layer_sizes)
         if len(self.layer_sizes) < 2 or min(self.layer_sizes) < 1:
             raise ValueError(f"layer_sizes must hold at least two sizes, each at least 1, got {self.layer_sizes}")
         self.activation = canonical_activation(activation)
@@ -346,7 +354,7 @@ class MLP:
             When shapes do not fit, a row number is out of range, or batch_size < 1.
         """
         X, Y = self._data(X, Y)
-        rows = None if order is None else np.ascontiguousarray(order, dtype=np.int64)
+        rows = None if order is None else aligned(np.ascontiguousarray(order, dtype=np.int64))
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         with self.training(min(batch_size, len(X) if rows is None else len(rows))) as training:
@@ -386,8 +394,8 @@ class MLP:
             keep_gradients=keep_gradients,
             n_threads=resolve_threads(self.n_jobs),
         )
-        coefs = [np.ascontiguousarray(c, self.dtype) for c in self.coefs_]
-        engine.load(_core.PARAMETERS, coefs, [np.ascontiguousarray(b, self.dtype) for b in self.intercepts_])
+        coefs = [aligned(np.ascontiguousarray(c, self.dtype)) for c in self.coefs_]
+        engine.load(_core.PARAMETERS, coefs, [aligned(np.ascontiguousarray(b, self.dtype)) for b in self.intercepts_])
         return engine
 
     def _empty_parameters(self) -> tuple[list[Array], list[Array]]:

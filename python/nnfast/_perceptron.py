@@ -508,6 +508,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):
             accept_large_sparse=False,
             reset=fresh or not hasattr(self, "classes_"),
         )
+        X = X if issparse(X) else np.require(X, requirements="A")
         if fresh:
             classes = unique_labels(classes)
         else:

@@ -46,7 +46,17 @@ def _floats(array: ArrayLike) -> Array:
     dtype = np.result_type(result.dtype, np.float32)
     if dtype not in (np.float32, np.float64):
         raise TypeError(f"nnfast works in float32 and float64, not in {result.dtype}")
-    return result.astype(dtype, copy=False)
+    result = result.astype(dtype, copy=False)
+    return result if result.flags.aligned else result.copy()
+
+
+def _is_direct(out: Array | None, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
+    """Whether the engine can write its result of this dtype and shape straight into ``out``."""
+    if out is None:
+        return False
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be an array, not {type(out).__name__}")
+    return out.dtype == dtype and out.shape == shape and out.flags.c_contiguous and out.flags.aligned
 
 
 def _deliver(result: Array, out: Array | None) -> Any:
@@ -62,7 +72,8 @@ def _deliver(result: Array, out: Array | None) -> Any:
 def _elementwise(kernel: Any, name: str, x: ArrayLike, out: Array | None) -> Any:
     """out = kernel(name, x) for any shape; straight into ``out`` when its memory is as the engine writes it."""
     x = np.ascontiguousarray(floats := _floats(x)).reshape(-1)
-    direct = out is not None and out.dtype == x.dtype and out.flags.c_contiguous and out.shape == floats.shape
+    # An ``out`` that shares only a part of x would change what is still to be read.
+    direct = _is_direct(out, x.dtype, floats.shape) and (out is floats or not np.may_share_memory(out, x))
     result = out.reshape(-1) if direct and out is not None else np.empty_like(x)
     kernel(name, x, result)
     return out if direct else _deliver(result.reshape(floats.shape), out)
@@ -118,7 +129,7 @@ def matmul(A: ArrayLike, B: ArrayLike, out: Array | None = None, *, n_jobs: int 
         del shape[-1]
     if row:
         del shape[len(leading)]
-    direct = out is not None and out.dtype == dtype and out.flags.c_contiguous and out.shape == tuple(shape)
+    direct = _is_direct(out, dtype, tuple(shape))
     if direct and out is not None:
         result = out.reshape(result.shape)
     threads = resolve_threads(n_jobs)
@@ -170,6 +181,7 @@ def linear(
     array([[0.],
            [1.]])
     """
+    activation = "logistic" if activation == "sigmoid" else activation
     X, W = _floats(X), _floats(W)
     if X.ndim != 2 or W.ndim != 2:
         raise ValueError(f"linear: X and W must be matrices, got {X.ndim} and {W.ndim} dimensions")
@@ -179,13 +191,17 @@ def linear(
     if bias.shape != (W.shape[1],):
         raise ValueError(f"linear: b has shape {bias.shape}, expected {(W.shape[1],)}")
     dtype = np.result_type(X, W, bias)
-    direct = out is not None and out.dtype == dtype and out.flags.c_contiguous and out.shape == (X.shape[0], W.shape[1])
+    if X.shape[1] == 0:  # the engine has no empty layers; a sum of nothing is the term 0 * 0
+        X, W = np.zeros((X.shape[0], 1), dtype), np.zeros((1, W.shape[1]), dtype)
+    if W.shape[1] == 0 and activation in _core.ACTIVATIONS[:-1]:
+        return _deliver(np.empty((X.shape[0], 0), dtype), out)
+    direct = _is_direct(out, dtype, (X.shape[0], W.shape[1]))
     result = out if direct and out is not None else np.empty((X.shape[0], W.shape[1]), dtype)
     _core.forward(
         np.ascontiguousarray(X, dtype),
         [np.ascontiguousarray(W, dtype)],
         [np.ascontiguousarray(bias, dtype)],
-        ["logistic" if activation == "sigmoid" else activation],
+        [activation],
         result,
         resolve_threads(n_jobs),
     )
@@ -215,9 +231,10 @@ def softmax(x: ArrayLike, axis: int = -1, out: Array | None = None) -> Array:
            [1. , 0. ]])
     """
     x = _floats(x)
-    if x.ndim == 0 or x.shape[axis] == 0:
+    rows = np.moveaxis(x, axis, -1) if x.ndim else x
+    if rows.ndim == 0 or rows.shape[-1] == 0:
         raise ValueError("softmax needs an axis with at least one element")
-    rows = np.moveaxis(x, axis, -1)
+    _is_direct(out, x.dtype, x.shape)
     result = np.ascontiguousarray(rows).reshape(-1, rows.shape[-1])
     if result.base is not None and np.shares_memory(result, x):
         result = result.copy()

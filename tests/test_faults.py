@@ -1,0 +1,964 @@
+"""nnfast when things go wrong: no memory, arguments that make no sense, weights that are no numbers, Ctrl-C, forks, and
+several threads or processes at once. Nothing may crash; what was there before must work afterwards.
+
+Bad parameters and bad data of the estimators: test_estimators.py, test_perceptron.py. Of the network: test_network.py.
+"""
+
+import ast
+import ctypes
+import gc
+import inspect
+import os
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sklearn.linear_model
+import sklearn.neural_network
+from joblib import Parallel, delayed, parallel_config
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.model_selection import cross_validate
+
+import nnfast
+from nnfast import MLP, MLPClassifier, MLPRegressor, Perceptron, _core, ops
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc or limits the address space")
+
+
+def bits(model):
+    """Of the weights, as they are now."""
+    if isinstance(model, Perceptron):
+        return model.coef_.tobytes(), model.intercept_.tobytes()
+    return [w.tobytes() for w in model.coefs_ + model.intercepts_]
+
+
+def in_a_process(function, **environment):
+    """Runs a function that imports what it needs, in a process of its own. It must end well; what it printed comes
+    back. Ten minutes are for a process that hangs."""
+    code = textwrap.dedent(inspect.getsource(function)) + f"\n{function.__name__}()\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | environment, timeout=600
+    )
+    assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout.split()
+
+
+# ---- no memory -------------------------------------------------------------------------------------------------------
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.standard_normal((40, 6)), RNG.standard_normal((40, 2))
+COEFS, INTERCEPTS = [RNG.standard_normal(s) for s in ((6, 5), (5, 2))], [RNG.standard_normal(n) for n in (5, 2)]
+ACTIVATIONS = ["tanh", "identity"]
+
+
+def made(**options):
+    options = {"max_batch": 40, "keep_gradients": True} | options
+    network = _core.Network("d", [6, 5, 2], ACTIVATIONS, "squared_error", "adam", **options)
+    network.load(_core.PARAMETERS, COEFS, INTERCEPTS)
+    return network
+
+
+def stored(network, part=_core.PARAMETERS):
+    coefs, intercepts = [np.empty_like(c) for c in COEFS], [np.empty_like(b) for b in INTERCEPTS]
+    network.store(part, coefs, intercepts)
+    return b"".join(a.tobytes() for a in coefs + intercepts)
+
+
+def into(shape, call):
+    """What a call writes into an array of this shape."""
+    out = np.full(shape, np.nan)
+    call(out)
+    return out.tobytes()
+
+
+def neuron(**changes):
+    arguments = {
+        "x": X,
+        "target": np.sign(Y[:, 0]),
+        "sample_weight": np.ones(40),
+        "order": np.arange(40, dtype=np.intc),
+        "weights": np.zeros(6),
+        "activation": "step",
+    }
+    return _core.Neuron(**(arguments | changes))
+
+
+# Every entry of the binding that computes: how often it allocates, and a call whose result shows its work.
+ENTRIES = {
+    "matmul": (1, lambda: into((40, 5), lambda out: _core.matmul(X, COEFS[0], out, 2))),
+    "matmul, A is copied": (1, lambda: into((20, 5), lambda out: _core.matmul(X[::2, ::2], COEFS[0][::2], out, 2))),
+    "activate": (0, lambda: into(40, lambda out: _core.activate("tanh", Y[:, 0].copy(), out))),
+    "activate_grad": (0, lambda: into(40, lambda out: _core.activate_grad("tanh", Y[:, 0].copy(), out))),
+    "softmax": (0, lambda: into((40, 6), lambda out: _core.softmax(X, out))),
+    "forward, weights in place": (
+        2,
+        lambda: into((9, 2), lambda out: _core.forward(X[:9], COEFS, INTERCEPTS, ACTIVATIONS, out, 2)),
+    ),
+    "forward, weights packed": (
+        2,
+        lambda: into((40, 2), lambda out: _core.forward(X, COEFS, INTERCEPTS, ACTIVATIONS, out, 2)),
+    ),
+    "Network": (1, lambda: stored(made())),
+    "Network.load": (0, lambda n: n.load(_core.STATE_1, COEFS, INTERCEPTS)),
+    "Network.store": (0, lambda n: stored(n)),
+    "Network.forward": (2, lambda n: into((40, 2), lambda out: n.forward(X, out))),
+    "Network.train_epoch": (0, lambda n: n.train_epoch(X, Y, None, 20, np.full(2, 0.01))),
+    "Network.gradients": (0, lambda n: (n.gradients(X, Y), stored(n, _core.GRADIENTS))),
+    "Neuron": (0, lambda: neuron().intercept),
+    "Neuron.epoch": (0, lambda: neuron().epoch()),
+    "Neuron.rescale": (0, lambda: neuron().rescale()),
+}
+
+
+def test_every_entry_is_here():
+    """As the stub lists them."""
+    stub = ast.parse((Path(nnfast.__file__).parent / "_core.pyi").read_text())
+    found = {node.name for node in stub.body if isinstance(node, ast.FunctionDef)}
+    for node in stub.body:
+        if isinstance(node, ast.ClassDef):
+            found.add(node.name)
+            methods = [m for m in node.body if isinstance(m, ast.FunctionDef) and not m.decorator_list]
+            found |= {f"{node.name}.{m.name}" for m in methods if m.name != "__new__"}
+    no_arrays = {"isas", "active_isa", "select_isa", "max_threads", "fail_allocation"}
+    assert {name.partition(",")[0] for name in ENTRIES} | no_arrays == found
+
+
+@pytest.fixture(autouse=True)
+def _allocations_work_again():
+    yield
+    _core.fail_allocation(-1)
+
+
+def failures(call):
+    """Lets each allocation of a call fail in turn; how many there are, and the result when none failed."""
+    for countdown in range(100):
+        _core.fail_allocation(countdown)
+        try:
+            result = call()
+        except MemoryError:
+            continue
+        _core.fail_allocation(-1)
+        return countdown, result
+    raise AssertionError("it never succeeds")
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_each_allocation_of_the_engine_may_fail(isa, name):
+    n_allocations, call = ENTRIES[name]
+    if not inspect.signature(call).parameters:
+        assert failures(call) == (n_allocations, call())
+        return
+    network, untouched = made(), made()
+    before = stored(network)
+    if n_allocations:
+        _core.fail_allocation(0)
+        with pytest.raises(MemoryError, match="not enough memory"):
+            call(network)
+        assert stored(network) == before
+    assert failures(lambda: call(network)) == (n_allocations, call(untouched))
+    assert stored(network) == stored(untouched)
+    assert ENTRIES["Network.train_epoch"][1](network) == ENTRIES["Network.train_epoch"][1](untouched)
+    assert stored(network) == stored(untouched)
+
+
+def network_of_two_threads():
+    return MLP((60, 100, 90, 3), activation="tanh", dtype="float64", random_state=0, alpha=0.1)
+
+
+@pytest.mark.parametrize(
+    ("method", "n_allocations"), [("forward", 2), ("loss", 1), ("gradients", 1), ("train_epoch", 1)]
+)
+def test_a_network_without_memory_stays_as_it_was(method, n_allocations):
+    rng = np.random.default_rng(1)
+    X, Y = rng.standard_normal((200, 60)), rng.standard_normal((200, 3))
+    network, untouched = network_of_two_threads(), network_of_two_threads()
+    arguments = {"forward": (X,), "train_epoch": (X, Y, 90)}.get(method, (X, Y))
+    expected = getattr(untouched, method)(*arguments)
+    for countdown in range(n_allocations):
+        _core.fail_allocation(countdown)
+        with pytest.raises(MemoryError):
+            getattr(network, method)(*arguments)
+        assert bits(network) == bits(network_of_two_threads()) and network.n_steps_ == 0
+    n_failed, got = failures(lambda: getattr(network, method)(*arguments))
+    assert n_failed == n_allocations
+    np.testing.assert_equal(got, expected)
+    assert bits(network) == bits(untouched)
+
+
+def test_ops_without_memory():
+    for call in (lambda: ops.matmul(X, COEFS[0]), lambda: ops.linear(X, COEFS[0])):
+        n_failed, got = failures(call)
+        assert n_failed > 0
+        np.testing.assert_array_equal(got, call())
+
+
+class Mallinfo2(ctypes.Structure):
+    """struct mallinfo2 of glibc."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+    )
+
+
+def bytes_in_use():
+    """What malloc has given out and not got back."""
+    info = ctypes.CDLL(None).mallinfo2
+    info.restype = Mallinfo2
+    gc.collect()
+    state = info()
+    return state.uordblks + state.hblkhd
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="counts with glibc's mallinfo2")
+@pytest.mark.parametrize("name", [name for name, (n_allocations, _) in ENTRIES.items() if n_allocations])
+def test_a_failed_call_leaks_nothing(name):
+    n_allocations, call = ENTRIES[name]
+    arguments = [made()] if inspect.signature(call).parameters else []
+
+    def fail(rounds):
+        for round_ in range(rounds):
+            _core.fail_allocation(round_ % n_allocations)
+            with pytest.raises(MemoryError):
+                call(*arguments)
+        _core.fail_allocation(-1)
+
+    fail(100)  # caches fill
+    before = bytes_in_use()
+    fail(2000)
+    # The least that the engine allocates is 64 bytes; if but every second call lost them, 64 KB would be gone.
+    assert bytes_in_use() - before < 32e3
+
+
+def test_sizes_that_no_memory_can_hold():
+    """Each product of sizes, with the largest numbers that the binding takes: refused before anything is allocated."""
+    largest = 2**63 - 1
+
+    def network(sizes, **options):
+        return _core.Network("d", sizes, ["relu"] * (len(sizes) - 2) + ["identity"], "squared_error", "adam", **options)
+
+    for size in (largest, largest - 7, 2**62, 2**61, 2**60 + 1):
+        for sizes in ([size, size], [1, size], [size, 1], [1, size, 1], [1, 1, size], [2**31, 2**31, 2**31]):
+            with pytest.raises(MemoryError, match="larger than the address space"):
+                network(sizes)
+        with pytest.raises(MemoryError, match="larger than the address space"):
+            network([1, 1], max_batch=size)
+    with pytest.raises(MemoryError, match="larger than the address space"):
+        network([2**40, 2**20], n_threads=2**31 - 1)
+    with pytest.raises(OverflowError):
+        network([largest + 1, 1])
+
+    out = np.zeros((1, 1))
+    for k, message in ((2**59, "larger than the address space"), (2**50, "not enough memory")):
+        row, column = np.broadcast_to(1.0, (1, k)), np.broadcast_to(1.0, (k, 1))
+        with pytest.raises(MemoryError, match=message):
+            _core.matmul(row, column, out, 1)
+        with pytest.raises(MemoryError, match=message):
+            ops.matmul(row, column)
+    assert out == 0
+
+
+@pytest.mark.parametrize("sizes", [(2**62,), (2**44,), (3, 2**44), (2**44, 3), (10**30,)])
+@pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
+def test_hidden_layers_that_no_memory_can_hold(name, sizes):
+    """scikit-learn's own error, for the same weights are drawn; then a fit of sensible size."""
+    X, y = RNG.standard_normal((20, 3)), np.arange(20) % 2
+    errors = []
+    for package in (nnfast, sklearn.neural_network):
+        model = getattr(package, name)(hidden_layer_sizes=sizes, max_iter=2, random_state=0)
+        with pytest.raises((ValueError, MemoryError, OverflowError)) as caught:
+            model.fit(X, y)
+        errors.append((caught.type, str(caught.value)))
+        assert model.set_params(hidden_layer_sizes=(4,)).fit(X, y).predict(X).shape == (20,)
+    assert errors[0] == errors[1]
+
+
+def fits_in_little_memory():
+    """The weights have 4 MB, the engine wants several times that. How often the memory was too little for each call."""
+    import mmap
+    import resource
+    import warnings
+
+    import numpy as np
+
+    from nnfast import MLP, MLPClassifier
+
+    def used():
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[0]) * mmap.PAGESIZE
+
+    warnings.simplefilter("ignore")
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((50, 4)), np.arange(50) % 3
+    # One thread: where memory for a stack is missing, OpenMP's runtime ends the process.
+    model = MLPClassifier((4,), max_iter=2, random_state=0, n_jobs=1).fit(X, y)
+    expected = model.predict_proba(X)
+    network = MLP((4, 700, 700, 3), dtype="float64", random_state=0, n_jobs=1)
+    many = np.zeros((200_000, 4))
+    n_failed = []
+    for call in (
+        lambda: model.set_params(hidden_layer_sizes=(700, 700)).fit(X, y),
+        lambda: network.train_epoch(X, np.eye(3)[y], 50),
+        lambda: network.forward(many[:, ::-1]),
+    ):
+        for megabytes in range(1, 1000, 2):
+            resource.setrlimit(resource.RLIMIT_AS, (used() + megabytes * 2**20, resource.RLIM_INFINITY))
+            try:
+                call()
+            except MemoryError:
+                continue
+            finally:
+                resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+                model.set_params(hidden_layer_sizes=(4,)).fit(X, y)
+                assert (model.predict_proba(X) == expected).all()
+                assert np.isfinite(network.forward(X)).all()
+            break
+        n_failed.append(megabytes // 2)
+    print(*n_failed)
+
+
+@linux_only
+def test_memory_that_really_runs_out():
+    n_failed = in_a_process(fits_in_little_memory, MALLOC_MMAP_THRESHOLD_="65536")  # what is freed is really gone
+    assert len(n_failed) == 3 and "0" not in n_failed
+
+
+# ---- arguments that make no sense, straight to the binding -----------------------------------------------------------
+
+A, B, C = RNG.standard_normal((4, 3)), RNG.standard_normal((3, 5)), np.zeros((4, 5))
+SINGLE = np.float32
+
+
+def read_only(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+def unaligned(array):
+    result = np.zeros(array.nbytes + 1, np.uint8)[1:].view(array.dtype).reshape(array.shape)
+    result[...] = array
+    return result
+
+
+def strided(array, strides):
+    """Any strides over more memory than they can reach."""
+    middle = np.zeros(4 * array.size + 40)[2 * array.size :]
+    return np.lib.stride_tricks.as_strided(middle, array.shape, strides)
+
+
+NO_ARRAYS = {"None": None, "a list": [[0.0] * 5] * 4, "a number": 1.0, "text": "abc"}
+STRANGE = {
+    "integers": lambda a: a.astype(np.int64),
+    "half": lambda a: a.astype(np.float16),
+    "single": lambda a: a.astype(np.float32),
+    "long double": lambda a: a.astype(np.longdouble),
+    "complex": lambda a: a.astype(complex),
+    "objects": lambda a: a.astype(object),
+    "text": lambda a: a.astype(str),
+    "bools": lambda a: a.astype(bool),
+    "other byte order": lambda a: a.astype(a.dtype.newbyteorder()),
+    "unaligned": unaligned,
+    "one dimension more": lambda a: a[np.newaxis].copy(),
+    "one dimension less": lambda a: a[0].copy(),
+    "one row less": lambda a: a[:-1].copy(),
+    "nothing": lambda a: a[:0].copy(),
+}
+# Matrices are read row by row, each row and each vector without gaps; outputs are without gaps as a whole.
+STRANGE_MATRICES = STRANGE | {
+    "by columns": np.asfortranarray,
+    "every second column": lambda a: np.repeat(a, 2, axis=1)[:, ::2],
+    "columns backwards": lambda a: a[:, ::-1],
+    "rows backwards": lambda a: a[::-1],
+    "one row over and over": lambda a: strided(a, (0, 8)),
+    "rows that overlap": lambda a: strided(a, (8 * a.shape[1] - 8, 8)),
+    "bytes between rows": lambda a: strided(a, (8 * a.shape[1] + 4, 8)),
+}
+STRANGE_VECTORS = STRANGE | {
+    "every second": lambda a: np.repeat(a, 2)[::2],
+    "backwards": lambda a: a[::-1],
+    "one element over and over": lambda a: strided(a, (0,)),
+    "bytes between elements": lambda a: strided(a, (12,)),
+}
+READ_ONLY = {"read-only": read_only}
+
+
+def table():
+    """(what is wrong, a call of the binding that must refuse it)."""
+    n = _core
+    w, b, f = COEFS, INTERCEPTS, ACTIVATIONS
+    out, column = np.zeros((40, 2)), Y[:, 0].copy()
+    rates, order = np.full(4, 0.01), np.arange(40)
+    network = made()
+
+    # Each array of each entry in turn, replaced by something strange.
+    entries = {
+        "matmul A": (A, STRANGE, lambda a: n.matmul(a, B, C, 1)),
+        "matmul B": (B, STRANGE, lambda a: n.matmul(A, a, C, 1)),
+        "matmul out": (C, STRANGE_MATRICES | READ_ONLY, lambda a: n.matmul(A, B, a, 1)),
+        "activate x": (column, STRANGE_VECTORS, lambda a: n.activate("tanh", a, column.copy())),
+        "activate out": (column, STRANGE_VECTORS | READ_ONLY, lambda a: n.activate("tanh", column, a)),
+        "activate_grad x": (column, STRANGE_VECTORS, lambda a: n.activate_grad("tanh", a, column.copy())),
+        "activate_grad out": (column, STRANGE_VECTORS | READ_ONLY, lambda a: n.activate_grad("tanh", column, a)),
+        "softmax x": (X, STRANGE_MATRICES, lambda a: n.softmax(a, X.copy())),
+        "softmax out": (X.copy(), STRANGE_MATRICES | READ_ONLY, lambda a: n.softmax(X, a)),
+        "forward X": (X, STRANGE_MATRICES, lambda a: n.forward(a, w, b, f, out, 1)),
+        "forward coefs": (w[0], STRANGE_MATRICES, lambda a: n.forward(X, [a, w[1]], b, f, out, 1)),
+        "forward last coefs": (w[1], STRANGE_MATRICES, lambda a: n.forward(X, [w[0], a], b, f, out, 1)),
+        "forward intercepts": (b[0], STRANGE_VECTORS, lambda a: n.forward(X, w, [a, b[1]], f, out, 1)),
+        "forward out": (out, STRANGE_MATRICES | READ_ONLY, lambda a: n.forward(X, w, b, f, a, 1)),
+        "load coefs": (w[0], STRANGE_MATRICES, lambda a: network.load(0, [a, w[1]], b)),
+        "load intercepts": (b[1], STRANGE_VECTORS, lambda a: network.load(0, w, [b[0], a])),
+        "store coefs": (w[0].copy(), STRANGE_MATRICES | READ_ONLY, lambda a: network.store(0, [a, w[1].copy()], b)),
+        "store intercepts": (
+            b[1].copy(),
+            STRANGE_VECTORS | READ_ONLY,
+            lambda a: network.store(0, [c.copy() for c in w], [b[0].copy(), a]),
+        ),
+        "Network.forward X": (X, STRANGE_MATRICES, lambda a: network.forward(a, out)),
+        "Network.forward out": (out, STRANGE_MATRICES | READ_ONLY, lambda a: network.forward(X, a)),
+        "train_epoch X": (X, STRANGE_MATRICES, lambda a: network.train_epoch(a, Y, order, 10, rates)),
+        "train_epoch Y": (Y, STRANGE_MATRICES, lambda a: network.train_epoch(X, a, order, 10, rates)),
+        "train_epoch rates": (rates, STRANGE_VECTORS, lambda a: network.train_epoch(X, Y, order, 10, a)),
+        "gradients X": (X, STRANGE_MATRICES, lambda a: network.gradients(a, Y)),
+        "gradients Y": (Y, STRANGE_MATRICES, lambda a: network.gradients(X, a)),
+        "Neuron x": (X, STRANGE_MATRICES, lambda a: neuron(x=a).epoch()),
+        "Neuron target": (column, STRANGE_VECTORS, lambda a: neuron(target=a).epoch()),
+        "Neuron sample_weight": (column, STRANGE_VECTORS, lambda a: neuron(sample_weight=a).epoch()),
+        "Neuron weights": (
+            b[0][:3].copy(),
+            STRANGE_VECTORS | READ_ONLY,
+            lambda a: neuron(x=X[:, :3].copy(), weights=a),
+        ),
+        "Neuron l1_applied": (
+            np.zeros(6),
+            STRANGE_VECTORS | READ_ONLY,
+            lambda a: neuron(l1_applied=a, penalty="l1").epoch(),
+        ),
+    }
+    for entry, (array, changes, call) in entries.items():
+        for what, change in changes.items():
+            yield f"{entry}: {what}", (lambda call=call, array=array, change=change: call(change(array)))
+        for what, thing in NO_ARRAYS.items():
+            yield f"{entry}: {what}", (lambda call=call, thing=thing: call(thing))
+    integers = {"single": order.astype("f4"), "double": order.astype("f8"), "unaligned": unaligned(order)}
+    integers |= {"int32": order.astype(np.int32), "uint64": order.astype(np.uint64), "gaps": np.repeat(order, 2)[::2]}
+    integers |= {"out of range": order + 1, "negative": order - 1, "huge": order + 2**62, "matrix": order.reshape(8, 5)}
+    integers |= {"fewer": order[:30], "none": order[:0], "a list": order.tolist(), "text": "abc", "a number": 1}
+    for what, thing in integers.items():
+        yield f"train_epoch order: {what}", (lambda o=thing: network.train_epoch(X, Y, o, 10, rates))
+    ints = np.arange(40, dtype=np.intc)
+    for what, thing in {"int64": order, "read-only": read_only(ints), "gaps": np.repeat(ints, 2)[::2],
+                        "fewer": ints[:30], "a list": ints.tolist(), "None": None}.items():  # fmt: skip
+        yield f"Neuron order: {what}", (lambda o=thing: neuron(order=o))
+
+    def create(**changes):
+        arguments = {"format": "d", "sizes": [6, 5, 2], "activations": f, "loss": "squared_error", "solver": "adam"}
+        return _core.Network(**(arguments | changes))
+
+    changes = [
+        *({"format": v} for v in ("x", "", "ff", "float64", None, 1, b"d")),
+        *({"sizes": v} for v in ([6], [], [6, 5], [6, 5, 2, 1], [0, 5, 2], [6, 0, 2], [6, 5, -2], [6, 2.5, 2])),
+        *({"sizes": v} for v in (["6", "5", "2"], [6, None, 2], None, 3, "652", [6, 2**70, 2])),
+        *({"activations": v} for v in ([], ["tanh"], ["tanh"] * 3, ["softmax", "identity"], ["tanh", "tanh"])),
+        *({"activations": v} for v in (["tanh", "softmax"], [0, 0], [None, "identity"], ["", "identity"], None, 2)),
+        *({"loss": v} for v in ("hinge", "", None, 0, "log_loss", "poisson", "binary_log_loss")),
+        *({"solver": v} for v in ("lbfgs", "", None, 0)),
+        *({"max_batch": v} for v in (0, -1, 2.5, "5", None, 2**64)),
+        *({"n_threads": v} for v in (0, -1, "2", None, 2**31)),
+        *({name: v} for name in ("alpha", "momentum", "beta_1", "epsilon") for v in ("a", None, 1j, [1])),
+        {"unknown": 1},
+    ]
+    for change in changes:
+        yield f"Network: {change}", (lambda c=change: create(**c))
+
+    plain, small = create(solver="sgd"), create(max_batch=5)
+    neurons = [{"seed": v} for v in (-1, 2**32, "a")] + [{"penalty": v} for v in ("l3", 1, "")]
+    neurons += [{"activation": v} for v in ("softmax", "", None, 1)] + [{"eta0": "a"}, {"eta0": None}, {"unknown": 1}]
+    for change in neurons:
+        yield f"Neuron: {change}", (lambda c=change: neuron(**c).epoch())
+    yield from {
+        "matmul: inner sizes": lambda: n.matmul(A, B[:2], C, 1),
+        "matmul: no threads": lambda: n.matmul(A, B, C, None),
+        "matmul: arguments": lambda: n.matmul(A, B, C),
+        "activate: unknown": lambda: n.activate("softplus", column, column),
+        "activate: softmax": lambda: n.activate("softmax", column, column),
+        "activate: None": lambda: n.activate(None, column, column),
+        "activate: bytes": lambda: n.activate(b"tanh", column, column),
+        "softmax: no columns": lambda: n.softmax(np.zeros((3, 0)), np.zeros((3, 0))),
+        "forward: no layers": lambda: n.forward(X, [], [], [], out, 1),
+        "forward: no layers, tuples": lambda: n.forward(X, (), (), (), out, 1),
+        "forward: too few intercepts": lambda: n.forward(X, w, b[:1], f, out, 1),
+        "forward: too many intercepts": lambda: n.forward(X, w, [*b, b[0]], f, out, 1),
+        "forward: too few activations": lambda: n.forward(X, w, b, f[:1], out, 1),
+        "forward: too many activations": lambda: n.forward(X, w, b, [*f, "tanh"], out, 1),
+        "forward: unknown activation": lambda: n.forward(X, w, b, ["tanh", "softplus"], out, 1),
+        "forward: softmax between": lambda: n.forward(X, w, b, ["softmax", "identity"], out, 1),
+        "forward: layers that do not meet": lambda: n.forward(X, [w[0], w[1][:4].copy()], b, f, out, 1),
+        "forward: another order": lambda: n.forward(X, w[::-1], b[::-1], f, out, 1),
+        "forward: no threads": lambda: n.forward(X, w, b, f, out, 0),
+        "forward: fewer than none": lambda: n.forward(X, w, b, f, out, -1),
+        "forward: a scalar for weights": lambda: n.forward(X, [np.float64(1)], b[:1], f[:1], out, 1),
+        "forward: an empty layer": lambda: n.forward(X[:, :0], [np.ones((0, 2))], b[1:], f[1:], out, 1),
+        "load: no such part": lambda: network.load(4, w, b),
+        "load: a negative part": lambda: network.load(-1, w, b),
+        "load: a huge part": lambda: network.load(2**40, w, b),
+        "load: a state that is not kept": lambda: plain.load(_core.STATE_1, w, b),
+        "store: a second state that is not kept": lambda: plain.store(_core.STATE_2, w, b),
+        "store: gradients that are not kept": lambda: plain.store(_core.GRADIENTS, w, b),
+        "load: too few": lambda: network.load(0, w[:1], b),
+        "load: too many": lambda: network.load(0, w, [*b, b[0]]),
+        "load: None": lambda: network.load(0, None, b),
+        "train_epoch: empty batches": lambda: network.train_epoch(X, Y, None, 0, rates),
+        "train_epoch: less than empty": lambda: network.train_epoch(X, Y, None, -10, rates),
+        "train_epoch: half a row": lambda: network.train_epoch(X, Y, None, 2.5, rates),
+        "train_epoch: larger than agreed": lambda: small.train_epoch(X, Y, None, 6, np.ones(7)),
+        "train_epoch: huge, no rates": lambda: network.train_epoch(X, Y, None, 2**63 - 1, rates[:0]),
+        "train_epoch: beyond 64 bits": lambda: network.train_epoch(X, Y, None, 2**63, rates[:1]),
+        "train_epoch: a rate too few": lambda: network.train_epoch(X, Y, None, 10, rates[:3]),
+        "train_epoch: a rate too many": lambda: network.train_epoch(X, Y, None, 20, rates[:3]),
+        "gradients: larger than agreed": lambda: small.gradients(X, Y),
+        "gradients: not kept": lambda: plain.gradients(X[:1], Y[:1]),
+        "select_isa: unknown": lambda: _core.select_isa("avx3000"),
+        "select_isa: nothing": lambda: _core.select_isa(""),
+        "select_isa: None": lambda: _core.select_isa(None),
+        "select_isa: a number": lambda: _core.select_isa(2),
+    }.items()
+
+
+def test_the_binding_refuses_what_makes_no_sense():
+    """And writes nothing, and works as before."""
+    inputs = [A, B, X, Y, *COEFS, *INTERCEPTS]
+    before = [a.tobytes() for a in inputs]
+    isa, cases, accepted = _core.active_isa(), 0, []
+    for what, call in table():
+        cases += 1
+        try:
+            call()
+        except (ValueError, TypeError, BufferError, OverflowError, LookupError, AttributeError):
+            continue
+        accepted.append(what)
+    assert accepted == []
+    assert cases > 700
+    assert [a.tobytes() for a in inputs] == before
+    assert _core.active_isa() == isa
+
+
+def test_an_object_that_has_refused_works_as_before():
+    network, untouched = made(), made()
+    rates, order = np.full(4, 0.01), np.arange(40)
+    for bad in (
+        lambda: network.train_epoch(X, Y, order + 1, 10, rates),
+        lambda: network.train_epoch(X, Y, order, 10, rates[:3]),
+        lambda: network.train_epoch(X, Y[:39], order, 10, rates),
+        lambda: network.load(_core.PARAMETERS, COEFS, [INTERCEPTS[0], INTERCEPTS[1].astype(SINGLE)]),
+        lambda: network.store(_core.PARAMETERS, COEFS[:1], INTERCEPTS),
+        lambda: network.forward(X, np.empty((40, 3))),
+        lambda: network.gradients(X[:0], Y[:0]),
+    ):
+        with pytest.raises(ValueError):
+            bad()
+    assert stored(network) == stored(untouched)
+    assert network.train_epoch(X, Y, order, 10, rates) == untouched.train_epoch(X, Y, order, 10, rates)
+    assert stored(network) == stored(untouched)
+
+
+def test_a_batch_larger_than_everything_is_one_batch():
+    """Also the largest number there is, which users write for "all of it"."""
+    for batch_size in (40, 41, 10**9, sys.maxsize):
+        network, untouched = made(), made()
+        got = network.train_epoch(X, Y, None, batch_size, np.ones(1))
+        assert got == untouched.train_epoch(X, Y, None, 40, np.ones(1))
+        assert stored(network) == stored(untouched)
+        one = MLP((6, 3, 2), random_state=0)
+        assert np.isfinite(one.train_epoch(X, Y, batch_size)) and one.n_steps_ == 1
+
+
+def neuron_with_a_bad_order():
+    import numpy as np
+
+    from nnfast import _core
+
+    for bad in (-1, 3, 2**30, -(2**30)):
+        for activation, seed in (("step", None), ("tanh", None), ("step", 1)):
+            neuron = _core.Neuron(
+                x=np.ones((3, 2)),
+                target=np.ones(3),
+                sample_weight=np.ones(3),
+                order=np.array([0, 1, bad], np.intc),
+                weights=np.zeros(2),
+                activation=activation,
+                seed=seed,
+            )
+            try:
+                neuron.epoch()
+            except ValueError as error:
+                assert "out of range" in str(error)
+            else:
+                raise AssertionError(bad)
+
+
+def test_samples_that_are_not_there():
+    """In a process of its own, for it might read anywhere."""
+    in_a_process(neuron_with_a_bad_order)
+
+
+# ---- arrays as other programs make them ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_arrays_whose_elements_lie_anywhere(dtype):
+    """Fields of packed records, and what np.frombuffer finds after a header: NumPy and scikit-learn read them."""
+    rng = np.random.default_rng(2)
+    X = rng.standard_normal((30, 5)).astype(dtype)
+    y = X[:, 0] > 0
+    for model in (
+        MLPClassifier((4,), max_iter=3, random_state=0),
+        MLPRegressor(hidden_layer_sizes=(4,), max_iter=3, random_state=0),
+        Perceptron(),
+        Perceptron(activation="tanh", eta0=0.1),
+    ):
+        expected = clone(model).fit(X, y)
+        got = clone(model).fit(unaligned(X), y)
+        assert bits(got) == bits(expected)
+        np.testing.assert_array_equal(got.predict(unaligned(X)), expected.predict(X))
+        np.testing.assert_array_equal(got.predict(unaligned(X)[::2]), expected.predict(X[::2]))
+    network, same = (MLP((5, 4, 1), dtype=dtype, random_state=0) for _ in range(2))
+    network.coefs_ = [unaligned(c) for c in network.coefs_]
+    network.intercepts_ = [unaligned(b) for b in network.intercepts_]
+    order = np.arange(30)[::-1].copy()
+    assert network.train_epoch(unaligned(X), y, 7, unaligned(order)) == same.train_epoch(X, y, 7, order)
+    assert bits(network) == bits(same)
+
+
+def test_a_network_takes_whole_sizes_only():
+    for sizes in ((2.5, 1), (2, 3.7, 1), ("2", "1"), (None, 1), ((2,), 1)):
+        with pytest.raises((TypeError, ValueError)):
+            MLP(sizes)
+    assert MLP(np.array([2, 1])).layer_sizes == (2, 1)
+
+
+# ---- weights that are no numbers -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hidden", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
+def test_nan_and_infinity_in_the_weights_are_seen(name, hidden):
+    """Where scikit-learn's prediction is NaN or infinite, so is nnfast's, and nowhere else."""
+    rng = np.random.default_rng(3)
+    X, y = rng.standard_normal((50, 6)), np.arange(50) % 3
+    X[::3, 2] = 0  # 0 times infinity
+    n_seen = 0
+    for activation in ("identity", "logistic", "tanh", "relu"):
+        models = [
+            getattr(package, name)(hidden_layer_sizes=(7, 5), activation=activation, max_iter=2, random_state=0).fit(
+                X, y
+            )
+            for package in (nnfast, sklearn.neural_network)
+        ]
+        for part, layer, index in [("coefs_", 0, (2, 3)), ("coefs_", 2, (1, 0)), ("intercepts_", 1, (4,))]:
+            outputs = []
+            for model in models:
+                kept = getattr(model, part)[layer][index]
+                getattr(model, part)[layer][index] = hidden
+                with np.errstate(all="ignore"):
+                    outputs.append(getattr(model, "predict_proba", model.predict)(X))
+                getattr(model, part)[layer][index] = kept
+            np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-9, atol=1e-12)
+            n_seen += not np.isfinite(outputs[0]).all()
+        np.testing.assert_allclose(models[0].predict(X), models[1].predict(X), rtol=1e-6)
+    assert n_seen >= 3
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_nan_in_training_spreads_and_stops_nothing(isa, dtype):
+    rng = np.random.default_rng(4)
+    X, Y = rng.standard_normal((30, 5)), rng.standard_normal((30, 2))
+    for place in ("X", "Y", "weights"):
+        network = MLP((5, 20, 2), activation="tanh", dtype=dtype, random_state=0)
+        x, y = X.copy(), Y.copy()
+        {"X": x, "Y": y, "weights": network.coefs_[0]}[place][1, 1] = np.nan
+        assert np.isnan(network.loss(x, y)) and np.isnan(network.train_epoch(x, y, 10))
+        assert np.isnan(network.coefs_[1]).any() and np.isnan(network.forward(X)).any()
+
+
+# ---- Ctrl-C ----------------------------------------------------------------------------------------------------------
+
+
+def interruptions():
+    import os
+    import signal
+    import sys
+    import threading
+    import time
+    import warnings
+
+    import numpy as np
+
+    from nnfast import MLP, MLPClassifier, Perceptron
+
+    main = threading.main_thread().ident
+
+    def press_ctrl_c(inside):
+        """As soon as the main thread is in C below the Python function of this name: seen there, then seen again."""
+
+        def watch():
+            seen = 0
+            while seen < 2:
+                time.sleep(0.05)
+                seen = seen + 1 if sys._current_frames()[main].f_code.co_name == inside else 0
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=watch, daemon=True).start()
+
+    def interrupted(inside, call):
+        press_ctrl_c(inside)
+        try:
+            call()
+        except KeyboardInterrupt:
+            return True
+        return False
+
+    def same(a, b):
+        return all((x == y).all() for x, y in zip(a.coefs_ + a.intercepts_, b.coefs_ + b.intercepts_, strict=True))
+
+    # Each of these calls would go on for more than ten seconds (scalar kernels, at most two threads).
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200_000, 10)).astype(np.float32)
+    Y = X[:, :1].copy()
+
+    # Many small steps. The weights are those after one of them, and training goes on from there.
+    options = {"activation": "tanh", "random_state": 0, "n_jobs": 2}
+    network, replay = (MLP((10, 250, 250, 1), **options) for _ in range(2))
+    assert interrupted("epoch", lambda: network.train_epoch(X, Y, 1))
+    n_steps = 0
+    with replay.training(1) as training:
+        while not all((a == b).all() for a, b in zip(training.snapshot()[0], network.coefs_, strict=True)):
+            training.epoch(X, Y, 1, np.array([n_steps]))
+            n_steps += 1
+    assert 0 < n_steps < len(X)
+    assert same(network, replay)
+    rest = np.arange(n_steps, n_steps + 5)
+    network.train_epoch(X, Y, 1, rest)
+    replay.train_epoch(X, Y, 1, rest)
+    went_on = same(network, replay), network.n_steps_ == replay.n_steps_
+
+    # One step of very many rows: nothing has happened yet.
+    network, untouched = (MLP((10, 300, 300, 1), **options) for _ in range(2))
+    assert interrupted("epoch", lambda: network.train_epoch(X, Y, 100_000))
+    assert same(network, untouched) and network.n_steps_ == 0
+
+    # A prediction: the last rows were not reached.
+    out = np.full((len(X), 1), np.nan, np.float32)
+    assert interrupted("forward", lambda: network.forward(X, out=out))
+    assert np.isfinite(out[0, 0]) and np.isnan(out[-1, 0])
+    assert np.isfinite(network.forward(X[:100])).all()
+    with network.training(10) as training:
+        assert interrupted("forward", lambda: training.forward(X))
+        assert (training.forward(X[:100]) == network.forward(X[:100])).all()
+
+    # The estimators. A fit that is interrupted in its first epoch ends well, as scikit-learn's does.
+    y = Y[:, 0] > 0
+    for early_stopping in (False, True):
+        model = MLPClassifier((250, 250), batch_size=1, random_state=0, n_jobs=2, early_stopping=early_stopping)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert not interrupted("epoch", lambda model=model: model.fit(X, y))
+        assert [str(w.message) for w in caught] == ["Training interrupted by user."]
+        assert model.n_iter_ == 0 and model.loss_curve_ == []
+        assert model.predict(X[:50]).shape == (50,)
+    assert interrupted("forward", lambda: model.predict(X))
+    assert model.predict(X[:50]).shape == (50,)
+    model.set_params(max_iter=1, early_stopping=False, batch_size=50)
+    warnings.simplefilter("ignore")
+    assert model.fit(X[:100], y[:100]).n_iter_ == 1
+
+    neuron = Perceptron(max_iter=10**9, tol=None)
+    assert interrupted("_run_epochs", lambda: neuron.fit(X, y))
+    neuron.set_params(max_iter=5).fit(X, y)
+    assert neuron.score(X, y) > 0.9
+    print(*went_on)
+
+
+@pytest.fixture(scope="module")
+def after_interruptions():
+    return in_a_process(interruptions, NNFAST_ISA="scalar")
+
+
+def test_ctrl_c_stops_what_takes_long_and_leaves_it_usable(after_interruptions):
+    assert len(after_interruptions) == 2
+
+
+def test_training_goes_on_after_ctrl_c_as_if_nothing_had_been(after_interruptions):
+    """Adam counts its steps, also those before the interruption."""
+    assert after_interruptions == ["True", "True"]
+
+
+# ---- forks, processes, threads ---------------------------------------------------------------------------------------
+
+
+def forks():
+    import os
+    import signal
+    import threading
+
+    import numpy as np
+
+    from nnfast import MLP, _core
+
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((600, 100)), rng.standard_normal((600, 3))
+
+    def work():
+        """Bits of a fit and of a prediction that are worth several threads."""
+        network = MLP((100, 200, 150, 3), activation="tanh", dtype="float64", random_state=0)
+        network.train_epoch(X, Y, 300)
+        return network.forward(X).tobytes() + b"".join(w.tobytes() for w in network.coefs_)
+
+    def child_agrees(generations=1):
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(60)  # for a child that hangs
+            right = _core.max_threads() == 1 and work() == expected and work() == expected
+            os._exit(0 if right and (generations == 1 or child_agrees(generations - 1)) else 1)
+        return os.waitpid(pid, 0)[1] == 0
+
+    n_threads = len(os.listdir("/proc/self/task"))
+    expected = work()
+    if _core.max_threads() > 1:
+        assert len(os.listdir("/proc/self/task")) > n_threads, "nothing was computed by several threads"
+    for _ in range(3):
+        assert child_agrees(generations=2)
+        assert work() == expected
+
+    # While another thread is in the middle of it.
+    stop = threading.Event()
+    results = set()
+
+    def keep_working():
+        while not stop.is_set():
+            results.add(work())
+
+    thread = threading.Thread(target=keep_working)
+    thread.start()
+    try:
+        for _ in range(5):
+            assert child_agrees()
+    finally:
+        stop.set()
+        thread.join()
+    assert results == {expected}
+
+
+@linux_only
+def test_a_forked_child_works_alone_and_gives_the_same_bits():
+    in_a_process(forks)
+
+
+def fork_beside_another_user_of_openmp():
+    import ctypes
+    import os
+    import signal
+
+    import numpy as np
+
+    from nnfast import MLP
+
+    with open("/proc/self/maps") as file:
+        runtime = {line.split()[-1] for line in file if "libgomp" in line}
+    if not runtime:
+        print("none")
+        return
+    # Somebody else's parallel region: two threads that call abs().
+    work = ctypes.cast(ctypes.CDLL(None).abs, ctypes.c_void_p)
+    ctypes.CDLL(runtime.pop()).GOMP_parallel(work, None, 2, 0)
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(20)  # for a child that hangs
+        MLP((300, 300, 3), random_state=0).train_epoch(np.ones((400, 300)), np.ones((400, 3)), 400)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0, "the child waits for threads that the fork has left behind"
+
+
+@linux_only
+def test_a_fork_before_the_first_call():
+    """Another library has used the same OpenMP; nnfast was imported, but not called yet."""
+    if in_a_process(fork_beside_another_user_of_openmp) == ["none"]:
+        pytest.skip("this build does not use GNU OpenMP")
+
+
+DIGITS = load_digits()
+MODELS = {
+    "classifier": MLPClassifier((150, 50), batch_size=400, max_iter=2, random_state=0),
+    "classifier, small": MLPClassifier((20,), activation="tanh", max_iter=3, random_state=1, early_stopping=True),
+    "regressor": MLPRegressor(hidden_layer_sizes=(120,), solver="sgd", batch_size=300, max_iter=2, random_state=2),
+    "single": MLPClassifier((100,), max_iter=2, random_state=3),
+    "perceptron": Perceptron(max_iter=5, tol=None, random_state=4),
+    "delta rule": Perceptron(activation="tanh", eta0=0.01, max_iter=3, tol=None, random_state=5),
+}
+
+
+def digits(name):
+    X = (DIGITS.data - 5) / 6
+    return (X.astype(np.float32) if name == "single" else X), DIGITS.target
+
+
+def test_threads_that_fit_and_predict_at_once():
+    """All the same bits as alone. Warnings, whose filters belong to all threads, are left to the main thread."""
+    expected = {name: clone(model).fit(*digits(name)) for name, model in MODELS.items()}
+    predictions = {name: model.predict(digits(name)[0]) for name, model in expected.items()}
+    products = ops.matmul(DIGITS.data.T, DIGITS.data)
+
+    def work(name):
+        model = clone(MODELS[name])
+        model.fit(*digits(name))
+        shared = expected[name].predict(digits(name)[0])  # an estimator that all threads use
+        return bits(model), shared, ops.matmul(DIGITS.data.T, DIGITS.data)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)
+    try:
+        with ThreadPoolExecutor(6) as pool:
+            results = [(name, pool.submit(work, name)) for _ in range(3) for name in MODELS]
+            for name, result in results:
+                found, predicted, product = result.result()
+                assert found == bits(expected[name]), name
+                np.testing.assert_array_equal(predicted, predictions[name], err_msg=name)
+                np.testing.assert_array_equal(product, products)
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_processes_of_joblib():
+    """Large arrays reach its workers as read-only memory maps."""
+    X, y = np.tile(DIGITS.data, (2, 1)), np.tile(DIGITS.target, 2)
+    assert X.nbytes > 1e6, "joblib maps what is larger than a megabyte"
+    models = [MODELS["classifier"], MODELS["perceptron"]]
+    with parallel_config("loky", n_jobs=2):
+        fitted = Parallel()(delayed(model.fit)(X, y) for model in map(clone, models))
+        folds = cross_validate(models[0], X, y, cv=2, return_estimator=True)
+    for model, other in zip(models, fitted, strict=True):
+        here = clone(model).fit(X, y)
+        assert bits(other) == bits(here)
+        np.testing.assert_array_equal(other.predict(X), here.predict(X))
+    alone = cross_validate(models[0], X, y, cv=2, return_estimator=True)
+    assert [bits(m) for m in folds["estimator"]] == [bits(m) for m in alone["estimator"]]
+    np.testing.assert_array_equal(folds["test_score"], alone["test_score"])
+
+
+@linux_only
+def test_read_only_memory_maps(tmp_path):
+    X, y = digits("classifier")
+    for array, name in ((X, "X"), (y, "y")):
+        np.save(tmp_path / name, array)
+    mapped = [np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "Xy"]
+    for name in ("classifier", "regressor", "perceptron"):
+        assert bits(clone(MODELS[name]).fit(*mapped)) == bits(clone(MODELS[name]).fit(X, y))
+    network, same = (MLP((64, 5, 1), random_state=0, dtype="float64") for _ in range(2))
+    assert network.train_epoch(*mapped, 100) == same.train_epoch(X, y, 100)
+    np.testing.assert_array_equal(ops.linear(mapped[0], network.coefs_[0]), ops.linear(X, network.coefs_[0]))
