@@ -63,7 +63,8 @@ void nnf_pack_transpose(const nnf_kernels *kernels, void *transposed, const void
 void nnf_product(const nnf_kernels *kernels, const nnf_gemm *g, const nnf_operand *B, nnf_range panels)
 {
     const nnf_index k = B->n_rows, panel = kernels->panel;
-    const nnf_index n_chunks = k > CHUNK ? (k + CHUNK - 1) / CHUNK : 1; /* one for k == 0 too: the bias remains */
+    /* One for k == 0 too, since the bias remains; and one for sparse rows, which are not worth cutting. */
+    const nnf_index n_chunks = k > CHUNK && g->sparse == NULL ? (k + CHUNK - 1) / CHUNK : 1;
     for (nnf_index chunk = 0; chunk < n_chunks; chunk++) {
         const nnf_index begin = k * chunk / n_chunks, end = k * (chunk + 1) / n_chunks;
         for (nnf_index j = panels.begin; j < panels.end; j++) {
@@ -79,7 +80,7 @@ void nnf_product(const nnf_kernels *kernels, const nnf_gemm *g, const nnf_operan
             part.epilogue = end == k ? g->epilogue : NNF_STORE;
             if (g->a_columns)
                 part.a = g->a + begin;
-            else
+            else if (g->sparse == NULL)
                 part.a_first = g->a_first + begin;
             if (g->start == NNF_FROM_BIAS)
                 part.bias = nnf_at(kernels, g->bias, first);

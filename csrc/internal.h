@@ -163,20 +163,35 @@ typedef struct nnf_layer {
 struct nnf_network {
     const nnf_kernels *kernels;
     nnf_dtype dtype;
-    int n_layers, n_threads, loss, solver;
+    int n_layers, n_threads, loss, solver, n_groups;
+    nnf_index *groups;              /* (n_groups) outputs of each softmax; NULL: one over all */
     double alpha, momentum, beta_1, beta_2, epsilon;
     nnf_index max_batch;
     nnf_layer *layers;              /* (n_layers) */
     const void **x_rows, **y_rows;  /* (max_batch) rows of the running batch */
+    nnf_sparse_row *x_sparse;       /* (max_batch) its rows when X is sparse; NULL in a network for dense X only */
+    nnf_sparse_row *segments;       /* (n_threads, max_batch) parts of those rows; see train.c */
+    bool sparse;                    /* X of the running epoch is sparse */
     double *row_loss;               /* (max_batch) */
-    void *scratch;                  /* (n_threads) blocks of dW, see nnf_network_scratch */
+    double *row_weight;             /* (max_batch) */
+    void *scratch;                  /* (n_threads) blocks of dW */
     double *chains;                 /* (n_threads) the same in float64; NULL unless max_batch > NNF_CHAIN_ROWS */
     nnf_index scratch_size;         /* elements of one thread's block */
     nnf_pace pace;
 };
 
-/* What every use of a network needs of its description. */
+/* What every use of a network needs of its description, and of rows of inputs. */
 nnf_status nnf_check_layers(const nnf_config *config);
+nnf_status nnf_check_rows(const nnf_rows *X, nnf_index n_in);
+
+/* Row i of inputs that are sparse. */
+nnf_sparse_row nnf_sparse_row_at(const nnf_kernels *kernels, const nnf_rows *X, nnf_index i);
+
+/* The rows that a layer reads: `dense`, or `sparse` when that is not NULL. */
+typedef struct nnf_input {
+    const void *const *dense;
+    const nnf_sparse_row *sparse;
+} nnf_input;
 
 /* One dense layer as training and prediction both see it: out = f(in W + b), but for a softmax, which needs whole
  * rows. */
@@ -188,11 +203,11 @@ typedef struct nnf_dense {
 
 /* out (m, n_out), row distance ld, from the m rows `in`; for the panels given. `exact`: rows have no padding to
  * write. */
-void nnf_dense_forward(const nnf_kernels *kernels, const nnf_dense *layer, nnf_index m, const void *const *in,
+void nnf_dense_forward(const nnf_kernels *kernels, const nnf_dense *layer, nnf_index m, nnf_input in,
                        void *out, nnf_index ld, bool exact, nnf_range panels);
 
-/* Rows of layer l's input: the batch, or the layer before. */
-const void *const *nnf_layer_input(const nnf_network *network, int l);
+/* Rows of layer l's input from the row `first` on: the batch, or the layer before. */
+nnf_input nnf_layer_input(const nnf_network *network, int l, nnf_index first);
 
 /* Forward, for the rows and panels given: out = f(in W + b); softmax and the loss are not this function's business. */
 void nnf_layer_forward(const nnf_network *network, int l, nnf_range rows, nnf_range panels);
@@ -200,8 +215,8 @@ void nnf_layer_forward(const nnf_network *network, int l, nnf_range rows, nnf_ra
 /* Backward through layer l >= 1: delta of layer l - 1 = (delta W^T) f'(z), for the rows and panels of W^T given. */
 void nnf_layer_backward(const nnf_network *network, int l, nnf_range rows, nnf_range panels);
 
-/* Output layer: its `out` becomes delta, row_loss is filled. */
-void nnf_layer_output(const nnf_network *network, nnf_range rows);
+/* Output layer: its `out` becomes delta, row_loss is filled; both times row_weight when `weighted`. */
+void nnf_layer_output(const nnf_network *network, nnf_range rows, bool weighted);
 
 /* 1/2 alpha |W|^2 from the squares of the last update. */
 double nnf_penalty(const nnf_network *network);

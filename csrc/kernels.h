@@ -63,11 +63,20 @@ typedef enum nnf_epilogue {
     NNF_DERIVE    /* C = C * f'(z), from value = f(z): backpropagation */
 } nnf_epilogue;
 
+/* A run of elements of a sparse row: values[0 .. count - 1] stand in the columns indices[0 .. count - 1], ascending. */
+typedef struct nnf_sparse_row {
+    const void *values;
+    const int32_t *indices;
+    nnf_index count;
+} nnf_sparse_row;
+
 /* C (m, n) += A (m, k) B (k, n) for one panel, n <= panel. A is given by a table of pointers to contiguous vectors:
  *   a_columns == 0: a[i] + a_first points to k elements, the row i of A       (forward, dX)
- *   a_columns == 1: a[p] + a_first points to m elements, the column p of A    (dW = X^T dZ: a[p] is sample p) */
+ *   a_columns == 1: a[p] + a_first points to m elements, the column p of A    (dW = X^T dZ: a[p] is sample p)
+ * or, when `sparse` is not NULL, by a table of m whole rows; a chain then leaves out the terms that are 0. */
 typedef struct nnf_gemm {
     nnf_index m, n, k;
+    const nnf_sparse_row *sparse;
     const void *const *a;
     nnf_index a_first;
     int a_columns;
@@ -104,6 +113,11 @@ typedef struct nnf_kernels {
 
     void (*gemm)(const nnf_gemm *g);
 
+    /* dw (rows, n), contiguous, = the columns first .. first + rows - 1 of X, transposed, times delta (m, n), row
+     * distance ldd: row by row of X, which has only those columns in x[0] .. x[m - 1]. n is a multiple of lanes. */
+    void (*sparse_gradient)(nnf_index rows, nnf_index n, void *dw, nnf_index first, nnf_index m,
+                            const nnf_sparse_row *x, const void *delta, nnf_index ldd);
+
     /* out = f(x); out = dy * f'(z) with y = f(z). n elements each; out may be an input. */
     void (*activate)(int activation, nnf_index n, void *out, const void *x);
     void (*derive)(int activation, nnf_index n, void *out, const void *y, const void *dy);
@@ -113,8 +127,13 @@ typedef struct nnf_kernels {
     void (*softmax)(nnf_index m, nnf_index n, void *x, nnf_index ldx);
 
     /* z (m, n), row distance ldz: in, the output layer before its activation; out, the delta (output - target) against
-     * the rows y[0] .. y[m - 1]. row_loss (m): the loss of each row, summed over outputs. */
-    void (*output)(int loss, nnf_index m, nnf_index n, void *z, nnf_index ldz, const void *const *y, double *row_loss);
+     * the elements y_first .. y_first + n - 1 of the rows y[0] .. y[m - 1]. row_loss (m) += the loss of each row,
+     * summed over outputs. */
+    void (*output)(int loss, nnf_index m, nnf_index n, void *z, nnf_index ldz, const void *const *y, nnf_index y_first,
+                   double *row_loss);
+
+    /* x *= factor, n elements. */
+    void (*scale)(nnf_index n, void *x, double factor);
 
     /* sums (n) = sum over the rows of x (m, n), row by row: one chain a column. Rows are padded to whole vectors. */
     void (*column_sums)(nnf_index m, nnf_index n, void *sums, const void *x, nnf_index ldx);

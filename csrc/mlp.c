@@ -34,7 +34,50 @@ nnf_status nnf_check_layers(const nnf_config *config)
         if (config->activations[l] < 0 || config->activations[l] > last)
             return NNF_BAD_CONFIG;
     }
+    nnf_index grouped = 0;
+    for (int g = 0; g < config->n_groups; g++) {
+        if (config->groups[g] < 1 || config->groups[g] > config->sizes[config->n_layers] - grouped)
+            return NNF_BAD_CONFIG;
+        grouped += config->groups[g];
+    }
+    if (config->n_groups > 0
+        && (grouped != config->sizes[config->n_layers] || config->activations[config->n_layers - 1] != NNF_SOFTMAX))
+        return NNF_BAD_CONFIG;
     return NNF_OK;
+}
+
+/* Sparse rows are checked whole: a wrong index would be read or written through. */
+nnf_status nnf_check_rows(const nnf_rows *X, nnf_index n_in)
+{
+    if (X->n < 0)
+        return NNF_BAD_ARGUMENT;
+    if (X->indptr == NULL)
+        return X->ld < n_in ? NNF_BAD_ARGUMENT : NNF_OK;
+    if (X->indptr[0] < 0 || X->indptr[X->n] > X->n_stored)
+        return NNF_BAD_ARGUMENT;
+    for (nnf_index i = 0; i < X->n; i++)
+        if (X->indptr[i] > X->indptr[i + 1])
+            return NNF_BAD_ARGUMENT;
+    for (nnf_index i = 0; i < X->n; i++) {
+        nnf_index before = -1;
+        for (nnf_index p = X->indptr[i]; p < X->indptr[i + 1]; p++) {
+            if (X->indices[p] <= before)
+                return NNF_BAD_ARGUMENT;
+            before = X->indices[p];
+        }
+        if (before >= n_in)
+            return NNF_BAD_ARGUMENT;
+    }
+    return NNF_OK;
+}
+
+nnf_sparse_row nnf_sparse_row_at(const nnf_kernels *kernels, const nnf_rows *X, nnf_index i)
+{
+    return (nnf_sparse_row){
+        .values = nnf_at(kernels, X->values, X->indptr[i]),
+        .indices = X->indices + X->indptr[i],
+        .count = X->indptr[i + 1] - X->indptr[i],
+    };
 }
 
 /* What training needs besides. */
@@ -109,6 +152,8 @@ static void lay_out(nnf_arena *arena, const nnf_config *config, nnf_network *net
         .n_threads = config->n_threads,
         .loss = config->loss,
         .solver = config->solver,
+        .n_groups = config->n_groups,
+        .groups = config->n_groups > 0 ? nnf_take(arena, config->n_groups, 1, sizeof *network->groups) : NULL,
         .alpha = config->alpha,
         .momentum = config->momentum,
         .beta_1 = config->beta_1,
@@ -118,7 +163,10 @@ static void lay_out(nnf_arena *arena, const nnf_config *config, nnf_network *net
         .layers = layers,
         .x_rows = nnf_take(arena, max_batch, 1, sizeof *network->x_rows),
         .y_rows = nnf_take(arena, max_batch, 1, sizeof *network->y_rows),
+        .x_sparse = config->sparse ? nnf_take(arena, max_batch, 1, sizeof *network->x_sparse) : NULL,
+        .segments = config->sparse ? nnf_take(arena, config->n_threads, max_batch, sizeof *network->segments) : NULL,
         .row_loss = nnf_take(arena, max_batch, 1, sizeof *network->row_loss),
+        .row_weight = nnf_take(arena, max_batch, 1, sizeof *network->row_weight),
         .scratch = nnf_take(arena, config->n_threads, scratch_size, size),
         .chains = max_batch > NNF_CHAIN_ROWS ? nnf_take(arena, config->n_threads, scratch_size, sizeof(double)) : NULL,
         .scratch_size = scratch_size,
@@ -153,6 +201,8 @@ nnf_status nnf_network_create(const nnf_config *config, nnf_network **out)
             layer->delta_rows[i] = nnf_at(network->kernels, layer->delta, i * layer->ld);
         }
     }
+    for (int g = 0; g < network->n_groups; g++)
+        network->groups[g] = config->groups[g];
     *out = network;
     return NNF_OK;
 }
@@ -230,13 +280,14 @@ double nnf_penalty(const nnf_network *network)
 
 /* ---- through a layer ---- */
 
-void nnf_dense_forward(const nnf_kernels *kernels, const nnf_dense *layer, nnf_index m, const void *const *in,
+void nnf_dense_forward(const nnf_kernels *kernels, const nnf_dense *layer, nnf_index m, nnf_input in,
                        void *out, nnf_index ld, bool exact, nnf_range panels)
 {
     const bool elementwise = layer->activation != NNF_SOFTMAX && layer->activation != NNF_IDENTITY;
     const nnf_gemm g = {
         .m = m,
-        .a = in,
+        .sparse = in.sparse,
+        .a = in.dense,
         .c_exact = exact,
         .c = out,
         .ldc = ld,
@@ -248,9 +299,13 @@ void nnf_dense_forward(const nnf_kernels *kernels, const nnf_dense *layer, nnf_i
     nnf_product(kernels, &g, &layer->W, panels);
 }
 
-const void *const *nnf_layer_input(const nnf_network *network, int l)
+nnf_input nnf_layer_input(const nnf_network *network, int l, nnf_index first)
 {
-    return l == 0 ? network->x_rows : network->layers[l - 1].out_rows;
+    if (l > 0)
+        return (nnf_input){.dense = network->layers[l - 1].out_rows + first};
+    if (network->sparse)
+        return (nnf_input){.sparse = network->x_sparse + first};
+    return (nnf_input){.dense = network->x_rows + first};
 }
 
 void nnf_layer_forward(const nnf_network *network, int l, nnf_range rows, nnf_range panels)
@@ -263,16 +318,28 @@ void nnf_layer_forward(const nnf_network *network, int l, nnf_range rows, nnf_ra
         .activation = last ? NNF_IDENTITY : layer->activation,
     };
     void *out = last ? layer->delta : layer->out;
-    nnf_dense_forward(network->kernels, &view, rows.end - rows.begin, nnf_layer_input(network, l) + rows.begin,
+    nnf_dense_forward(network->kernels, &view, rows.end - rows.begin, nnf_layer_input(network, l, rows.begin),
                       nnf_at(network->kernels, out, rows.begin * layer->ld), layer->ld, false, panels);
 }
 
-void nnf_layer_output(const nnf_network *network, nnf_range rows)
+void nnf_layer_output(const nnf_network *network, nnf_range rows, bool weighted)
 {
+    const nnf_kernels *kernels = network->kernels;
     const nnf_layer *last = &network->layers[network->n_layers - 1];
-    network->kernels->output(network->loss, rows.end - rows.begin, last->n_out,
-                             nnf_at(network->kernels, last->delta, rows.begin * last->ld), last->ld,
-                             network->y_rows + rows.begin, network->row_loss + rows.begin);
+    for (nnf_index i = rows.begin; i < rows.end; i++)
+        network->row_loss[i] = 0;
+    nnf_index first = 0;
+    for (int g = 0; first < last->n_out; g++) {
+        const nnf_index n = network->n_groups > 0 ? network->groups[g] : last->n_out;
+        kernels->output(network->loss, rows.end - rows.begin, n,
+                        nnf_at(kernels, last->delta, rows.begin * last->ld + first), last->ld,
+                        network->y_rows + rows.begin, first, network->row_loss + rows.begin);
+        first += n;
+    }
+    for (nnf_index i = rows.begin; weighted && i < rows.end; i++) {
+        network->row_loss[i] *= network->row_weight[i];
+        kernels->scale(last->n_out, nnf_at(kernels, last->delta, i * last->ld), network->row_weight[i]);
+    }
 }
 
 void nnf_layer_backward(const nnf_network *network, int l, nnf_range rows, nnf_range panels)

@@ -119,18 +119,31 @@ typedef struct nnf_config {
     int solver;                /* nnf_solver } reads these    */
     double alpha;              /* L2 penalty on the weights, 1/2 alpha |W|^2 / batch rows */
     double momentum, beta_1, beta_2, epsilon;
+    int n_groups;              /* softmaxes side by side in the output layer; 0: one over all outputs */
+    const nnf_index *groups;   /* (n_groups) outputs of each, sizes[n_layers] in all; only with softmax */
     nnf_index max_batch;       /* most rows of one training step */
+    int sparse;                /* 1: the rows to train on may be sparse */
     int keep_gradients;        /* 1: room for nnf_network_gradients */
     int n_threads;             /* upper bound of the team, >= 1 */
 } nnf_config;
 
+/* Rows of inputs: a dense matrix, or a sparse one in compressed rows (CSR). */
+typedef struct nnf_rows {
+    nnf_index n;
+    const void *values;       /* dense: (n, sizes[0]). Sparse: the stored elements, row after row */
+    nnf_index ld;             /* dense: row distance */
+    const nnf_index *indptr;  /* NULL: dense. Else (n + 1): the first stored element of each row */
+    const int32_t *indices;   /* (n_stored) columns; ascending within a row, none twice. Checked, as indptr is */
+    nnf_index n_stored;
+} nnf_rows;
+
 /* Parameters cross this border as an array of 2 n_layers pointers: W_0 (sizes[0], sizes[1]), ..., W_last, then
  * b_0 (sizes[1]), ..., b_last; all C-contiguous. */
 
-/* out (n, sizes[last], contiguous) = the network's outputs for X (n, sizes[0]), row distance ldx. Weights are read
- * where they lie, or packed for the call when n is large enough to pay for it. poll may be NULL. */
-nnf_status nnf_forward(const nnf_config *config, const void *const *params, nnf_index n,
-                       void *out, const void *X, nnf_index ldx, int (*poll)(void));
+/* out (X->n, sizes[last], contiguous) = the network's outputs for X. Weights are read where they lie, or packed for the
+ * call when there are rows enough to pay for it. poll may be NULL. */
+nnf_status nnf_forward(const nnf_config *config, const void *const *params, const nnf_rows *X, void *out,
+                       int (*poll)(void));
 
 /* A network in training: packed parameters, optimizer state and workspace in one arena. */
 typedef struct nnf_network nnf_network;
@@ -144,25 +157,30 @@ typedef enum nnf_part { NNF_PARAMETERS, NNF_STATE_1, NNF_STATE_2, NNF_GRADIENTS 
 nnf_status nnf_network_load(nnf_network *network, nnf_part part, const void *const *arrays);
 nnf_status nnf_network_store(const nnf_network *network, nnf_part part, void *const *arrays);
 
-nnf_status nnf_network_forward(const nnf_network *network, nnf_index n, void *out, const void *X, nnf_index ldx,
-                               int (*poll)(void));
+nnf_status nnf_network_forward(const nnf_network *network, const nnf_rows *X, void *out, int (*poll)(void));
 
-/* One pass over the data in mini-batches of `batch` rows, the last one shorter when n is no multiple. */
-typedef struct nnf_epoch {
-    nnf_index n_rows;        /* rows of X and Y */
-    const void *X;           /* (n_rows, sizes[0]), row distance ldx */
-    nnf_index ldx;
-    const void *Y;           /* (n_rows, sizes[last]), row distance ldy: targets, one column an output */
+/* What to learn from. */
+typedef struct nnf_data {
+    nnf_rows X;
+    const void *Y;           /* (X.n, sizes[last]), row distance ldy: targets, one column an output */
     nnf_index ldy;
+    const double *weights;   /* (X.n) how much each row counts; NULL: all one. Loss and gradient of a batch are then
+                              * divided by the sum of its weights in place of its number of rows */
+} nnf_data;
+
+/* One pass over the data in mini-batches of `batch` rows, the last one shorter when n is no multiple. A batch whose
+ * weights sum to 0 has no mean: it is skipped, without a step. */
+typedef struct nnf_epoch {
+    nnf_data data;
     nnf_index n;             /* rows to visit */
     const nnf_index *order;  /* (n) row numbers, or NULL for 0, 1, 2, ... */
     nnf_index batch;         /* rows a step, 1 .. max_batch */
-    const double *rates;     /* (number of steps) learning rate of each step, Adam's bias corrections included */
+    const double *rates;     /* (number of batches) learning rate of each step, Adam's bias corrections included */
     int (*poll)(void);       /* asked about 20 times a second by the calling thread; non-zero stops. NULL: never */
 } nnf_epoch;
 
-/* Sums over the steps of (rows of the step) x (its loss): the data term and the penalty, apart. Divide by n for the
- * mean. */
+/* Sums over the batches of (rows of the batch) x (its mean loss): the data term and the penalty, apart. Divide by n for
+ * the mean. */
 typedef struct nnf_loss_sum {
     double data, penalty;
     nnf_index steps; /* finished steps */
@@ -170,10 +188,10 @@ typedef struct nnf_loss_sum {
 
 nnf_status nnf_network_train_epoch(nnf_network *network, const nnf_epoch *epoch, nnf_loss_sum *loss);
 
-/* Loss and gradients of all n rows as one batch (n <= max_batch); nothing is updated. Fetch the gradients with
- * nnf_network_store(NNF_GRADIENTS). They belong to data + penalty of the mean loss. */
-nnf_status nnf_network_gradients(nnf_network *network, nnf_index n, const void *X, nnf_index ldx,
-                                 const void *Y, nnf_index ldy, nnf_loss_sum *loss);
+/* Loss and gradients of all rows as one batch (at most max_batch); nothing is updated. Fetch the gradients with
+ * nnf_network_store(NNF_GRADIENTS). They belong to data + penalty of the mean loss. NNF_BAD_ARGUMENT when the weights
+ * sum to 0. */
+nnf_status nnf_network_gradients(nnf_network *network, const nnf_data *data, int (*poll)(void), nnf_loss_sum *loss);
 
 /* ---- perceptron --------------------------------------------------------------------------------------------- */
 

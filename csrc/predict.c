@@ -13,15 +13,26 @@ typedef struct forward_job {
     int n_layers;
     nnf_dense *layers;        /* (n_layers) */
     const void *const *plain; /* (n_layers) weights still to be packed into layers[l].W, or NULL */
-    nnf_index n;
-    void *out;                /* (n, n_out) */
-    const void *X;            /* (n, n_in), row distance ldx */
-    nnf_index ldx;
+    int n_groups;             /* softmaxes side by side; 0: one over all outputs */
+    const nnf_index *groups;  /* (n_groups) outputs of each */
+    const nnf_rows *X;
+    void *out;                /* (X->n, n_out) */
     nnf_index ld;             /* row distance of the buffers */
     void *buffers;            /* (n_threads, 2, NNF_ROW_BLOCK, ld) hidden layers, in turn */
     const void **rows;        /* (n_threads, 3, NNF_ROW_BLOCK) pointers to the rows of X and of the two buffers */
+    nnf_sparse_row *sparse;   /* (n_threads, NNF_ROW_BLOCK) rows of a sparse X; NULL for a dense one */
     nnf_poll poll;
 } forward_job;
+
+static void softmax_groups(const forward_job *job, nnf_index m, nnf_index n_out, void *out)
+{
+    nnf_index first = 0;
+    for (int g = 0; first < n_out; g++) {
+        const nnf_index n = job->n_groups > 0 ? job->groups[g] : n_out;
+        job->kernels->softmax(m, n, nnf_at(job->kernels, out, first), n_out);
+        first += n;
+    }
+}
 
 static void forward_block(const forward_job *job, int thread, nnf_index begin, nnf_index m)
 {
@@ -35,17 +46,25 @@ static void forward_block(const forward_job *job, int thread, nnf_index begin, n
         for (nnf_index i = 0; i < m; i++)
             rows[(1 + b) * NNF_ROW_BLOCK + i] = nnf_at(kernels, buffer[b], i * job->ld);
     }
-    for (nnf_index i = 0; i < m; i++)
-        rows[i] = nnf_at(kernels, job->X, (begin + i) * job->ldx);
+    nnf_sparse_row *sparse = job->sparse == NULL ? NULL : job->sparse + (nnf_index)thread * NNF_ROW_BLOCK;
+    for (nnf_index i = 0; i < m; i++) {
+        if (sparse != NULL)
+            sparse[i] = nnf_sparse_row_at(kernels, job->X, begin + i);
+        else
+            rows[i] = nnf_at(kernels, job->X->values, (begin + i) * job->X->ld);
+    }
 
     for (int l = 0; l < job->n_layers; l++) {
         const nnf_dense *layer = &job->layers[l];
         const bool last = l == job->n_layers - 1;
-        const void *const *in = l == 0 ? rows : rows + (1 + (l - 1) % 2) * NNF_ROW_BLOCK;
+        const nnf_input in = {
+            .dense = l == 0 ? rows : rows + (1 + (l - 1) % 2) * NNF_ROW_BLOCK,
+            .sparse = l == 0 ? sparse : NULL,
+        };
         const nnf_range panels = {0, nnf_n_panels(kernels, layer->W.n_columns)};
         nnf_dense_forward(kernels, layer, m, in, last ? out : buffer[l % 2], last ? n_out : job->ld, last, panels);
         if (layer->activation == NNF_SOFTMAX)
-            kernels->softmax(m, n_out, out, n_out);
+            softmax_groups(job, m, n_out, out);
     }
 }
 
@@ -58,7 +77,7 @@ static void forward_work(void *context, nnf_team *team, int thread, int n_thread
                  W->n_columns, nnf_share(nnf_n_panels(job->kernels, W->n_columns), 1, thread, n_threads));
     }
     nnf_barrier(team);
-    const nnf_range rows = nnf_share(job->n, 12, thread, n_threads);
+    const nnf_range rows = nnf_share(job->X->n, 12, thread, n_threads);
     for (nnf_index i = rows.begin; i < rows.end && !nnf_poll_stop(&job->poll, thread); i += NNF_ROW_BLOCK)
         forward_block(job, thread, i, nnf_min(NNF_ROW_BLOCK, rows.end - i));
 }
@@ -70,6 +89,7 @@ static void lay_out(nnf_arena *arena, forward_job *job, int n_threads, bool pack
     const nnf_index slots = (nnf_index)n_threads * NNF_ROW_BLOCK;
     job->buffers = nnf_take(arena, 2 * slots, job->ld, kernels->size);
     job->rows = nnf_take(arena, 3, slots, sizeof *job->rows);
+    job->sparse = job->X->indptr == NULL ? NULL : nnf_take(arena, slots, 1, sizeof *job->sparse);
     for (int l = 0; packed && l < job->n_layers; l++) {
         nnf_operand *W = &job->layers[l].W;
         W->data = nnf_take(arena, W->n_rows, nnf_round_up(W->n_columns, kernels->lanes), kernels->size);
@@ -84,7 +104,9 @@ static nnf_status run(forward_job *job, int max_threads, bool pack)
     double flop = 0;
     for (int l = 0; l < job->n_layers; l++) {
         const nnf_operand *W = &job->layers[l].W;
-        flop += 2.0 * (double)job->n * (double)W->n_rows * (double)W->n_columns;
+        const bool sparse = l == 0 && job->X->indptr != NULL;
+        const double elements = sparse ? (double)job->X->n_stored : (double)job->X->n * (double)W->n_rows;
+        flop += 2.0 * elements * (double)W->n_columns;
         if (l < job->n_layers - 1 && W->n_columns > job->ld)
             job->ld = W->n_columns;
     }
@@ -104,17 +126,17 @@ static nnf_status run(forward_job *job, int max_threads, bool pack)
     return atomic_load(&job->poll.stop) ? NNF_INTERRUPTED : NNF_OK;
 }
 
-nnf_status nnf_forward(const nnf_config *config, const void *const *params, nnf_index n,
-                       void *out, const void *X, nnf_index ldx, int (*poll)(void))
+nnf_status nnf_forward(const nnf_config *config, const void *const *params, const nnf_rows *X, void *out,
+                       int (*poll)(void))
 {
     nnf_status status = nnf_check_layers(config);
-    if (status != NNF_OK || n < 0 || ldx < config->sizes[0])
-        return status != NNF_OK ? status : NNF_BAD_ARGUMENT;
-    if (n == 0)
-        return NNF_OK;
+    if (status == NNF_OK)
+        status = nnf_check_rows(X, config->sizes[0]);
+    if (status != NNF_OK || X->n == 0)
+        return status;
 
     const int n_layers = config->n_layers;
-    const bool pack = n >= ROWS_THAT_PAY_FOR_PACKING;
+    const bool pack = X->n >= ROWS_THAT_PAY_FOR_PACKING;
     nnf_dense *layers = nnf_alloc((size_t)n_layers * sizeof *layers);
     if (layers == NULL)
         return NNF_NO_MEMORY;
@@ -128,21 +150,20 @@ nnf_status nnf_forward(const nnf_config *config, const void *const *params, nnf_
     }
     forward_job job = {
         .kernels = nnf_active_kernels(config->dtype), .n_layers = n_layers, .layers = layers,
-        .plain = pack ? params : NULL, .n = n, .out = out, .X = X, .ldx = ldx, .poll = nnf_poll_start(poll),
+        .plain = pack ? params : NULL, .n_groups = config->n_groups, .groups = config->groups,
+        .X = X, .out = out, .poll = nnf_poll_start(poll),
     };
     status = run(&job, config->n_threads, pack);
     nnf_free(layers);
     return status;
 }
 
-nnf_status nnf_network_forward(const nnf_network *network, nnf_index n, void *out, const void *X, nnf_index ldx,
-                               int (*poll)(void))
+nnf_status nnf_network_forward(const nnf_network *network, const nnf_rows *X, void *out, int (*poll)(void))
 {
     const int n_layers = network->n_layers;
-    if (n < 0 || ldx < network->layers[0].n_in)
-        return NNF_BAD_ARGUMENT;
-    if (n == 0)
-        return NNF_OK;
+    nnf_status status = nnf_check_rows(X, network->layers[0].n_in);
+    if (status != NNF_OK || X->n == 0)
+        return status;
     nnf_dense *layers = nnf_alloc((size_t)n_layers * sizeof *layers);
     if (layers == NULL)
         return NNF_NO_MEMORY;
@@ -156,9 +177,9 @@ nnf_status nnf_network_forward(const nnf_network *network, nnf_index n, void *ou
     }
     forward_job job = {
         .kernels = network->kernels, .n_layers = n_layers, .layers = layers,
-        .n = n, .out = out, .X = X, .ldx = ldx, .poll = nnf_poll_start(poll),
+        .n_groups = network->n_groups, .groups = network->groups, .X = X, .out = out, .poll = nnf_poll_start(poll),
     };
-    const nnf_status status = run(&job, network->n_threads, false);
+    status = run(&job, network->n_threads, false);
     nnf_free(layers);
     return status;
 }

@@ -26,10 +26,16 @@ static void point_to_rows(const epoch_job *job, nnf_index first, nnf_range rows)
 {
     const nnf_network *network = job->network;
     const nnf_epoch *epoch = job->epoch;
+    const nnf_data *data = &epoch->data;
     for (nnf_index i = rows.begin; i < rows.end; i++) {
         const nnf_index row = epoch->order == NULL ? first + i : epoch->order[first + i];
-        network->x_rows[i] = nnf_at(network->kernels, epoch->X, row * epoch->ldx);
-        network->y_rows[i] = nnf_at(network->kernels, epoch->Y, row * epoch->ldy);
+        if (network->sparse)
+            network->x_sparse[i] = nnf_sparse_row_at(network->kernels, &data->X, row);
+        else
+            network->x_rows[i] = nnf_at(network->kernels, data->X.values, row * data->X.ld);
+        network->y_rows[i] = nnf_at(network->kernels, data->Y, row * data->ldy);
+        if (data->weights != NULL)
+            network->row_weight[i] = data->weights[row];
     }
 }
 
@@ -47,7 +53,7 @@ static void pass_by_rows(epoch_job *job, nnf_range share, int thread)
         const nnf_range rows = {i, nnf_min(share.end, i + NNF_ROW_BLOCK)};
         for (int l = 0; l <= last; l++)
             nnf_layer_forward(network, l, rows, all_panels(network, network->layers[l].n_out));
-        nnf_layer_output(network, rows);
+        nnf_layer_output(network, rows, job->epoch->data.weights != NULL);
         for (int l = last; l > 0; l--)
             nnf_layer_backward(network, l, rows, all_panels(network, network->layers[l].n_in));
     }
@@ -80,7 +86,7 @@ static void pass_by_columns(epoch_job *job, nnf_index batch, nnf_team *team, int
     nnf_barrier(team); /* the table of rows is complete */
     for (int l = 0; l <= last; l++)
         pass_layer_together(network, nnf_layer_forward, l, network->layers[l].n_out, batch, team, thread, n_threads);
-    nnf_layer_output(network, nnf_share(batch, 1, thread, n_threads));
+    nnf_layer_output(network, nnf_share(batch, 1, thread, n_threads), job->epoch->data.weights != NULL);
     nnf_barrier(team);
     for (int l = last; l > 0; l--)
         pass_layer_together(network, nnf_layer_backward, l, network->layers[l].n_in, batch, team, thread, n_threads);
@@ -92,6 +98,7 @@ static void pass_by_columns(epoch_job *job, nnf_index batch, nnf_team *team, int
 typedef struct block {
     nnf_index j, first, width, index;
     nnf_range rows;
+    const nnf_sparse_row *segments; /* (batch) the columns `rows` of a sparse X; NULL when the input is dense */
 } block;
 
 /* Where the block begins in a packed matrix like W. */
@@ -104,15 +111,21 @@ static nnf_index block_offset(const nnf_layer *layer, const block *b)
 static void weight_chain(const nnf_network *network, int l, const block *b, nnf_index begin, nnf_index end, void *dw)
 {
     const nnf_layer *layer = &network->layers[l];
+    const void *first = nnf_at(network->kernels, layer->delta, begin * layer->ld + b->first);
+    if (b->segments != NULL) {
+        network->kernels->sparse_gradient(b->rows.end - b->rows.begin, b->width, dw, b->rows.begin, end - begin,
+                                          b->segments + begin, first, layer->ld);
+        return;
+    }
     const nnf_operand delta = {
-        .data = nnf_at(network->kernels, layer->delta, begin * layer->ld + b->first),
+        .data = first,
         .n_rows = end - begin,
         .n_columns = b->width,
         .ld = layer->ld,
     };
     const nnf_gemm g = {
         .m = b->rows.end - b->rows.begin,
-        .a = nnf_layer_input(network, l) + begin,
+        .a = nnf_layer_input(network, l, begin).dense,
         .a_first = b->rows.begin,
         .a_columns = 1,
         .c = dw,
@@ -159,8 +172,15 @@ static void *part_at(const nnf_kernels *kernels, void *part, nnf_index offset)
     return part == NULL ? NULL : nnf_at(kernels, part, offset);
 }
 
-static void update_block(const epoch_job *job, int l, const block *b, nnf_index batch, double rate, int thread)
+/* A step as all threads see it. */
+typedef struct step {
+    nnf_index batch;    /* rows */
+    double weight, rate; /* of the batch: `batch`, or the sum of the rows' weights */
+} step;
+
+static void update_block(const epoch_job *job, int l, const block *b, const step *s, int thread)
 {
+    const nnf_index batch = s->batch;
     const nnf_network *network = job->network;
     const nnf_kernels *kernels = network->kernels;
     const nnf_layer *layer = &network->layers[l];
@@ -173,8 +193,8 @@ static void update_block(const epoch_job *job, int l, const block *b, nnf_index 
         .s1 = part_at(kernels, layer->w[state], offset),
         .s2 = part_at(kernels, layer->w[NNF_STATE_2], offset),
         .alpha = network->alpha,
-        .inv_rows = 1.0 / (double)batch,
-        .rate = rate,
+        .inv_rows = 1.0 / s->weight,
+        .rate = s->rate,
         .momentum = network->momentum,
         .beta_1 = network->beta_1,
         .beta_2 = network->beta_2,
@@ -200,9 +220,35 @@ static void update_block(const epoch_job *job, int l, const block *b, nnf_index 
     }
 }
 
+/* The part of each row of a sparse X that stands in the columns given. A thread comes through the columns in order:
+ * from block to block it goes on where the last part ended. */
+static const nnf_sparse_row *find_segments(const nnf_network *network, nnf_range columns, nnf_index batch, bool first,
+                                           int thread)
+{
+    nnf_sparse_row *segments = network->segments + thread * network->max_batch;
+    for (nnf_index i = 0; i < batch; i++) {
+        const nnf_sparse_row *row = &network->x_sparse[i];
+        nnf_sparse_row *segment = &segments[i];
+        nnf_index begin = 0;
+        if (!first)
+            begin = segment->indices - row->indices + segment->count;
+        while (begin < row->count && row->indices[begin] < columns.begin)
+            begin++;
+        nnf_index end = begin;
+        while (end < row->count && row->indices[end] < columns.end)
+            end++;
+        *segment = (nnf_sparse_row){
+            .values = nnf_at(network->kernels, row->values, begin),
+            .indices = row->indices + begin,
+            .count = end - begin,
+        };
+    }
+    return segments;
+}
+
 /* All blocks of all layers stand in one line, each as long as it has elements; a thread owns those that begin in its
  * part. */
-static void update_share(const epoch_job *job, nnf_index batch, double rate, int thread, int n_threads)
+static void update_share(const epoch_job *job, const step *s, int thread, int n_threads)
 {
     const nnf_network *network = job->network;
     const nnf_kernels *kernels = network->kernels;
@@ -210,21 +256,29 @@ static void update_share(const epoch_job *job, nnf_index batch, double rate, int
     for (int l = 0; l < network->n_layers; l++)
         total += network->layers[l].n_in * network->layers[l].padded_out;
     const nnf_range mine = nnf_share(total, 1, thread, n_threads);
+    bool first_segments = true;
 
     for (int l = 0; l < network->n_layers; l++) {
         const nnf_layer *layer = &network->layers[l];
         for (nnf_index index = 0; index < layer->n_blocks; index++) { /* outside: its rows of X^T stay cached */
             const nnf_range rows = {index * NNF_BLOCK_ROWS, nnf_min(layer->n_in, (index + 1) * NNF_BLOCK_ROWS)};
+            const nnf_sparse_row *segments = NULL;
             for (nnf_index j = 0; j < nnf_n_panels(kernels, layer->n_out); j++) {
-                const block b = {
+                block b = {
                     .j = j,
                     .first = j * kernels->panel,
                     .width = nnf_panel_width(kernels, layer->n_out, j),
                     .index = index,
                     .rows = rows,
                 };
-                if (position >= mine.begin && position < mine.end)
-                    update_block(job, l, &b, batch, rate, thread);
+                if (position >= mine.begin && position < mine.end) {
+                    if (l == 0 && network->sparse && segments == NULL) {
+                        segments = find_segments(network, rows, s->batch, first_segments, thread);
+                        first_segments = false;
+                    }
+                    b.segments = segments;
+                    update_block(job, l, &b, s, thread);
+                }
                 position += (rows.end - rows.begin) * b.width;
             }
         }
@@ -233,13 +287,24 @@ static void update_share(const epoch_job *job, nnf_index batch, double rate, int
 
 /* ---- the epoch ---- */
 
+/* What the batch's sums are divided by. Added up by each thread for itself, in row order. */
+static double weight_of_batch(const epoch_job *job, nnf_index batch)
+{
+    if (job->epoch->data.weights == NULL)
+        return (double)batch;
+    double sum = 0;
+    for (nnf_index i = 0; i < batch; i++)
+        sum += job->network->row_weight[i];
+    return sum;
+}
+
 static void epoch_work(void *context, nnf_team *team, int thread, int n_threads)
 {
     epoch_job *job = context;
     const nnf_network *network = job->network;
     const nnf_epoch *epoch = job->epoch;
-    nnf_index step = 0;
-    for (nnf_index first = 0; first < epoch->n; first += epoch->batch, step++) {
+    nnf_index n_steps = 0;
+    for (nnf_index first = 0; first < epoch->n; first += epoch->batch) {
         const nnf_index batch = nnf_min(epoch->batch, epoch->n - first);
         const nnf_range rows = nnf_share(batch, 6, thread, n_threads);
         const double penalty = thread == 0 ? nnf_penalty(network) : 0;
@@ -252,39 +317,61 @@ static void epoch_work(void *context, nnf_team *team, int thread, int n_threads)
         if (atomic_load(&job->poll.stop)) /* thread 0 writes it in phase 1 only: all read the same */
             return;
 
-        if (thread == 0) {
-            double data = 0;
-            for (nnf_index i = 0; i < batch; i++)
-                data += network->row_loss[i];
-            job->loss->data += data;
-            job->loss->penalty += penalty;
-            job->loss->steps = step + 1;
+        const double weight = weight_of_batch(job, batch);
+        if (weight != 0) {
+            if (thread == 0) {
+                double data = 0;
+                for (nnf_index i = 0; i < batch; i++)
+                    data += network->row_loss[i];
+                job->loss->data += data * ((double)batch / weight);
+                job->loss->penalty += penalty * ((double)batch / weight);
+                job->loss->steps = n_steps + 1;
+            }
+            const step s = {.batch = batch, .weight = weight, .rate = epoch->rates == NULL ? 0 : epoch->rates[n_steps]};
+            update_share(job, &s, thread, n_threads);
+            n_steps++;
         }
-        update_share(job, batch, epoch->rates == NULL ? 0 : epoch->rates[step], thread, n_threads);
         nnf_barrier(team);
     }
 }
 
+/* Floating-point operations of a step with `batch` rows: forward, dW and dX are three products; a sparse X has only its
+ * share of the first layer's, which then costs no less than the update of its weights. */
+static double step_flop(const nnf_network *network, const nnf_rows *X, nnf_index batch)
+{
+    double flop = 0;
+    for (int l = 0; l < network->n_layers; l++) {
+        const double weights = (double)network->layers[l].n_in * (double)network->layers[l].n_out;
+        if (l == 0 && network->sparse)
+            flop += (double)batch * 4.0 * (double)X->n_stored / (double)X->n * (double)network->layers[l].n_out
+                    + 10.0 * weights;
+        else
+            flop += (double)batch * 6.0 * weights;
+    }
+    return flop;
+}
+
 static nnf_status run(nnf_network *network, const nnf_epoch *epoch, int solver, nnf_loss_sum *loss)
 {
+    const nnf_data *data = &epoch->data;
     const nnf_layer *first = &network->layers[0], *last = &network->layers[network->n_layers - 1];
     *loss = (nnf_loss_sum){0};
     if (solver == NNF_GRADIENT && first->w[NNF_GRADIENTS] == NULL)
         return NNF_BAD_ARGUMENT;
-    if (epoch->n < 1 || epoch->n_rows < 1 || epoch->batch < 1 || nnf_min(epoch->batch, epoch->n) > network->max_batch
-        || epoch->ldx < first->n_in || epoch->ldy < last->n_out || (epoch->order == NULL && epoch->n > epoch->n_rows))
+    if (epoch->n < 1 || data->X.n < 1 || epoch->batch < 1 || nnf_min(epoch->batch, epoch->n) > network->max_batch
+        || nnf_check_rows(&data->X, first->n_in) != NNF_OK || data->ldy < last->n_out
+        || (data->X.indptr != NULL && network->x_sparse == NULL) || (epoch->order == NULL && epoch->n > data->X.n))
         return NNF_BAD_ARGUMENT;
     for (nnf_index i = 0; epoch->order != NULL && i < epoch->n; i++)
-        if (epoch->order[i] < 0 || epoch->order[i] >= epoch->n_rows)
+        if (epoch->order[i] < 0 || epoch->order[i] >= data->X.n)
             return NNF_BAD_ARGUMENT;
 
-    double flop = 0; /* forward, dW and dX: three products */
-    for (int l = 0; l < network->n_layers; l++)
-        flop += 6.0 * (double)network->layers[l].n_in * (double)network->layers[l].n_out;
+    network->sparse = data->X.indptr != NULL;
     epoch_job job = {
         .network = network, .epoch = epoch, .loss = loss, .solver = solver, .poll = nnf_poll_start(epoch->poll),
     };
-    const int wanted = nnf_team_size(flop * (double)nnf_min(epoch->batch, epoch->n), network->n_threads);
+    const nnf_index batch = nnf_min(epoch->batch, epoch->n);
+    const int wanted = nnf_team_size(step_flop(network, &data->X, batch), network->n_threads);
     if (wanted == 1) {
         nnf_parallel(1, epoch_work, &job);
     } else {
@@ -301,9 +388,9 @@ nnf_status nnf_network_train_epoch(nnf_network *network, const nnf_epoch *epoch,
     return run(network, epoch, network->solver, loss);
 }
 
-nnf_status nnf_network_gradients(nnf_network *network, nnf_index n, const void *X, nnf_index ldx,
-                                 const void *Y, nnf_index ldy, nnf_loss_sum *loss)
+nnf_status nnf_network_gradients(nnf_network *network, const nnf_data *data, int (*poll)(void), nnf_loss_sum *loss)
 {
-    const nnf_epoch whole = {.n_rows = n, .X = X, .ldx = ldx, .Y = Y, .ldy = ldy, .n = n, .batch = n};
-    return run(network, &whole, NNF_GRADIENT, loss);
+    const nnf_epoch whole = {.data = *data, .n = data->X.n, .batch = data->X.n, .poll = poll};
+    const nnf_status status = run(network, &whole, NNF_GRADIENT, loss);
+    return status == NNF_OK && loss->steps == 0 ? NNF_BAD_ARGUMENT : status;
 }

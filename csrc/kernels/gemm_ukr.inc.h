@@ -1,5 +1,6 @@
 /*
- * gemm_ukr.inc.h: the matrix micro-kernel, written once for every ISA and type, and the tiling of one panel with it.
+ * gemm_ukr.inc.h: the matrix micro-kernel, written once for every ISA and type, and the tiling of one panel with it;
+ * then the products with a sparse matrix.
  *
  * A tile holds `height` x `vectors` accumulators in registers. Each element of C is ONE chain of fused multiply-adds in
  * k order that starts from zero, the bias or C itself; so its bits depend neither on the tile it falls in nor on how k
@@ -12,16 +13,23 @@
 
 enum { V(MAX_HEIGHT) = 12 };
 
-/* C rows i .. i + height - 1, all columns of the panel. */
-NNF_INLINE void V(tile)(int height, int vectors, int a_columns, int b_exact, const nnf_gemm *g, nnf_index i)
+/* Valid lanes of the last vector of a row. */
+NNF_INLINE nnf_index V(last_lanes)(int vectors, const nnf_gemm *g)
 {
-    const nnf_index last = g->n - (vectors - 1) * LANES; /* valid lanes of the last vector */
-    const int c_masked = g->c_exact && last != LANES;    /* masked stores are slow on some CPUs (AVX2 on Zen) */
-    const nnf_index ldb = g->ldb, ldc = g->ldc, k = g->k;
-    const T *b = (const T *)g->b;
-    T *c = (T *)g->c + i * ldc;
-    VT vacc[V(MAX_HEIGHT)][NNF_TILE_VECTORS];
+    return g->n - (vectors - 1) * LANES;
+}
 
+/* Masked stores are slow on some CPUs (AVX2 on Zen): only where they must be. */
+NNF_INLINE int V(c_masked)(int vectors, const nnf_gemm *g)
+{
+    return g->c_exact && V(last_lanes)(vectors, g) != LANES;
+}
+
+/* Rows i .. i + height - 1 of the accumulators, before the first term. */
+NNF_INLINE void V(start_tile)(int height, int vectors, const nnf_gemm *g, nnf_index i, VT vacc[][NNF_TILE_VECTORS])
+{
+    const nnf_index last = V(last_lanes)(vectors, g);
+    const int c_masked = V(c_masked)(vectors, g);
     NNF_UNROLL
     for (int v = 0; v < vectors; v++) {
         VT vbias = V(zero)();
@@ -38,11 +46,38 @@ NNF_INLINE void V(tile)(int height, int vectors, int a_columns, int b_exact, con
         for (int r = 0; r < height; r++) {
             NNF_UNROLL
             for (int v = 0; v < vectors; v++) {
-                const T *from = c + r * ldc + v * LANES;
+                const T *from = (const T *)g->c + (i + r) * g->ldc + v * LANES;
                 vacc[r][v] = c_masked && v == vectors - 1 ? V(load_n)(from, last) : V(load)(from);
             }
         }
     }
+}
+
+/* And after the last one. */
+NNF_INLINE void V(store_tile)(int height, int vectors, const nnf_gemm *g, nnf_index i, VT vacc[][NNF_TILE_VECTORS])
+{
+    const nnf_index last = V(last_lanes)(vectors, g);
+    const int c_masked = V(c_masked)(vectors, g);
+    NNF_UNROLL
+    for (int r = 0; r < height; r++) {
+        NNF_UNROLL
+        for (int v = 0; v < vectors; v++) {
+            T *to = (T *)g->c + (i + r) * g->ldc + v * LANES;
+            if (c_masked && v == vectors - 1)
+                V(store_n)(to, vacc[r][v], last);
+            else
+                V(store)(to, vacc[r][v]);
+        }
+    }
+}
+
+/* C rows i .. i + height - 1, all columns of the panel. */
+NNF_INLINE void V(tile)(int height, int vectors, int a_columns, int b_exact, const nnf_gemm *g, nnf_index i)
+{
+    const nnf_index last = V(last_lanes)(vectors, g), ldb = g->ldb, k = g->k;
+    const T *b = (const T *)g->b;
+    VT vacc[V(MAX_HEIGHT)][NNF_TILE_VECTORS];
+    V(start_tile)(height, vectors, g, i, vacc);
 
     const T *const *columns = (const T *const *)(const void *)g->a;
     const nnf_index first = g->a_first + (a_columns ? i : 0);
@@ -66,18 +101,27 @@ NNF_INLINE void V(tile)(int height, int vectors, int a_columns, int b_exact, con
                 vacc[r][v] = V(fma)(va, vb[v], vacc[r][v]);
         }
     }
+    V(store_tile)(height, vectors, g, i, vacc);
+}
 
-    NNF_UNROLL
-    for (int r = 0; r < height; r++) {
+/* C row i from a sparse row of A: the same chain without the terms that are 0, and so the same sum. */
+NNF_INLINE void V(sparse_tile)(int vectors, int b_exact, const nnf_gemm *g, nnf_index i)
+{
+    const nnf_index last = V(last_lanes)(vectors, g);
+    const nnf_sparse_row row = g->sparse[i];
+    const T *values = (const T *)row.values;
+    VT vacc[1][NNF_TILE_VECTORS];
+    V(start_tile)(1, vectors, g, i, vacc);
+    for (nnf_index p = 0; p < row.count; p++) {
+        const T *b = (const T *)g->b + row.indices[p] * g->ldb;
+        VT va = V(set1)(values[p]);
         NNF_UNROLL
         for (int v = 0; v < vectors; v++) {
-            T *to = c + r * ldc + v * LANES;
-            if (c_masked && v == vectors - 1)
-                V(store_n)(to, vacc[r][v], last);
-            else
-                V(store)(to, vacc[r][v]);
+            VT vb = b_exact && v == vectors - 1 ? V(load_n)(b + v * LANES, last) : V(load)(b + v * LANES);
+            vacc[0][v] = V(fma)(va, vb, vacc[0][v]);
         }
     }
+    V(store_tile)(1, vectors, g, i, vacc);
 }
 
 /* The tile just stored is in the first-level cache: finish it there. Padding may be finished too; rows that lie one
@@ -104,7 +148,16 @@ NNF_INLINE nnf_index V(next_height)(nnf_index left, nnf_index most)
     return height >= 12 ? 12 : height >= 8 ? 8 : nnf_min(height, 6);
 }
 
-/* All rows of C, for a panel of `vectors` vectors. */
+/* All rows of C, for a panel of `vectors` vectors: from sparse rows of A, one at a time; and from dense ones. */
+NNF_INLINE void V(sparse_panel)(int vectors, int b_exact, const nnf_gemm *g)
+{
+    for (nnf_index i = 0; i < g->m; i++) {
+        V(sparse_tile)(vectors, b_exact, g, i);
+        if (g->epilogue != NNF_STORE)
+            V(finish_tile)(g, i, 1);
+    }
+}
+
 NNF_INLINE void V(gemm_panel)(int vectors, int a_columns, int b_exact, const nnf_gemm *g)
 {
     const nnf_index most = NNF_TILE_ACCUMULATORS / vectors;
@@ -129,16 +182,18 @@ NNF_INLINE void V(gemm_panel)(int vectors, int a_columns, int b_exact, const nnf
 static void V(gemm)(const nnf_gemm *g)
 {
     const nnf_index vectors = (g->n + LANES - 1) / LANES;
-#define PANEL(count)                              \
-    case count:                                   \
-        if (count <= NNF_TILE_VECTORS) {          \
-            if (g->a_columns)                     \
-                V(gemm_panel)(count, 1, 0, g);    \
-            else if (g->b_exact)                  \
-                V(gemm_panel)(count, 0, 1, g);    \
-            else                                  \
-                V(gemm_panel)(count, 0, 0, g);    \
-        }                                         \
+#define PANEL(count)                                   \
+    case count:                                        \
+        if (count <= NNF_TILE_VECTORS) {               \
+            if (g->sparse != NULL)                     \
+                V(sparse_panel)(count, g->b_exact, g); \
+            else if (g->a_columns)                     \
+                V(gemm_panel)(count, 1, 0, g);         \
+            else if (g->b_exact)                       \
+                V(gemm_panel)(count, 0, 1, g);         \
+            else                                       \
+                V(gemm_panel)(count, 0, 0, g);         \
+        }                                              \
         break;
     switch (vectors) {
         PANEL(1) PANEL(2) PANEL(3) PANEL(4)
@@ -146,4 +201,22 @@ static void V(gemm)(const nnf_gemm *g)
         break;
     }
 #undef PANEL
+}
+
+/* One row of X after the other: each of its elements times a row of delta, added to a row of dw. */
+static void V(sparse_gradient)(nnf_index rows, nnf_index n, void *dw, nnf_index first, nnf_index m,
+                               const nnf_sparse_row *x, const void *delta, nnf_index ldd)
+{
+    T *to = (T *)dw;
+    for (nnf_index j = 0; j < rows * n; j += LANES)
+        V(store)(to + j, V(zero)());
+    for (nnf_index i = 0; i < m; i++) {
+        const T *values = (const T *)x[i].values, *d = (const T *)delta + i * ldd;
+        for (nnf_index p = 0; p < x[i].count; p++) {
+            T *row = to + (x[i].indices[p] - first) * n;
+            VT va = V(set1)(values[p]);
+            for (nnf_index j = 0; j < n; j += LANES)
+                V(store)(row + j, V(fma)(va, V(load)(d + j), V(load)(row + j)));
+        }
+    }
 }

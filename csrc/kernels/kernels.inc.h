@@ -17,11 +17,13 @@
         .lanes = LANES,                                    \
         .panel = LANES * NNF_TILE_VECTORS,                 \
         .gemm = V(gemm),                                   \
+        .sparse_gradient = V(sparse_gradient),             \
         .activate = V(activate),                           \
         .derive = V(derive),                               \
         .log = V(log_array),                               \
         .softmax = V(softmax),                             \
         .output = V(output),                               \
+        .scale = V(scale),                                 \
         .column_sums = V(column_sums),                     \
         .column_squares = V(column_squares),               \
         .sum = V(sum),                                     \

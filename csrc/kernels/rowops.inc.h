@@ -188,26 +188,26 @@ static double V(output_row)(int loss, int link, nnf_index n, T *z, const T *y)
 
 /* One output a row: rows side by side in the vectors. */
 static void V(output_column)(int loss, int link, nnf_index m, T *z, nnf_index ldz, const void *const *y,
-                             double *row_loss)
+                             nnf_index y_first, double *row_loss)
 {
     T terms[V(CHUNK)], p[V(CHUNK)], target[V(CHUNK)];
     for (nnf_index i = 0; i < m; i += V(CHUNK)) {
         const nnf_index count = nnf_min(m - i, V(CHUNK));
         for (nnf_index r = 0; r < count; r++) {
             p[r] = z[(i + r) * ldz];
-            target[r] = *(const T *)y[i + r];
+            target[r] = ((const T *)y[i + r])[y_first];
         }
         V(activate)(link, count, p, p);
         V(loss_chunk)(loss, count, terms, p, target);
         for (nnf_index r = 0; r < count; r++) {
             z[(i + r) * ldz] = p[r];
-            row_loss[i + r] = (double)terms[r];
+            row_loss[i + r] += (double)terms[r];
         }
     }
 }
 
 static void V(output)(int loss, nnf_index m, nnf_index n, void *z, nnf_index ldz, const void *const *y,
-                      double *row_loss)
+                      nnf_index y_first, double *row_loss)
 {
     static const int links[NNF_N_LOSSES] = {
         [NNF_SQUARED_ERROR] = NNF_IDENTITY,
@@ -215,11 +215,20 @@ static void V(output)(int loss, nnf_index m, nnf_index n, void *z, nnf_index ldz
         [NNF_POISSON] = NNF_EXP,
     };
     if (n == 1 && loss != NNF_LOG_LOSS) {
-        V(output_column)(loss, links[loss], m, (T *)z, ldz, y, row_loss);
+        V(output_column)(loss, links[loss], m, (T *)z, ldz, y, y_first, row_loss);
         return;
     }
     for (nnf_index i = 0; i < m; i++)
-        row_loss[i] = V(output_row)(loss, links[loss], n, (T *)z + i * ldz, (const T *)y[i]);
+        row_loss[i] += V(output_row)(loss, links[loss], n, (T *)z + i * ldz, (const T *)y[i] + y_first);
+}
+
+static void V(scale)(nnf_index n, void *x, double factor)
+{
+    const VT vfactor = V(set1)((T)factor);
+    for (nnf_index j = 0; j < n; j += LANES) {
+        const nnf_index count = nnf_min(n - j, LANES);
+        V(store_n)((T *)x + j, V(mul)(V(load_n)((T *)x + j, count), vfactor), count);
+    }
 }
 
 /* ---- sums over rows ---- */

@@ -1,6 +1,6 @@
 # The declarations of csrc/nnfast.h that the binding uses. nnfast.h documents them.
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int32_t, uint32_t
 
 cdef extern from "nnfast.h" nogil:
     ctypedef Py_ssize_t nnf_index
@@ -59,16 +59,29 @@ cdef extern from "nnfast.h" nogil:
         double beta_1
         double beta_2
         double epsilon
+        int n_groups
+        const nnf_index *groups
         nnf_index max_batch
+        int sparse
         int keep_gradients
         int n_threads
 
-    ctypedef struct nnf_epoch:
-        nnf_index n_rows
-        const void *X
-        nnf_index ldx
+    ctypedef struct nnf_rows:
+        nnf_index n
+        const void *values
+        nnf_index ld
+        const nnf_index *indptr
+        const int32_t *indices
+        nnf_index n_stored
+
+    ctypedef struct nnf_data:
+        nnf_rows X
         const void *Y
         nnf_index ldy
+        const double *weights
+
+    ctypedef struct nnf_epoch:
+        nnf_data data
         nnf_index n
         const nnf_index *order
         nnf_index batch
@@ -84,18 +97,18 @@ cdef extern from "nnfast.h" nogil:
         pass
 
     # NNF_INTERRUPTED means that the poll function raised.
-    nnf_status nnf_forward(const nnf_config *config, const void *const *params, nnf_index n, void *out, const void *X,
-                           nnf_index ldx, int (*poll)() except -1 nogil) except NNF_INTERRUPTED
+    nnf_status nnf_forward(const nnf_config *config, const void *const *params, const nnf_rows *X, void *out,
+                           int (*poll)() except -1 nogil) except NNF_INTERRUPTED
     nnf_status nnf_network_create(const nnf_config *config, nnf_network **out)
     void nnf_network_free(nnf_network *network)
     nnf_status nnf_network_load(nnf_network *network, nnf_part part, const void *const *arrays)
     nnf_status nnf_network_store(const nnf_network *network, nnf_part part, void *const *arrays)
-    nnf_status nnf_network_forward(const nnf_network *network, nnf_index n, void *out, const void *X, nnf_index ldx,
+    nnf_status nnf_network_forward(const nnf_network *network, const nnf_rows *X, void *out,
                                    int (*poll)() except -1 nogil) except NNF_INTERRUPTED
     nnf_status nnf_network_train_epoch(nnf_network *network, const nnf_epoch *epoch,
                                        nnf_loss_sum *loss) except NNF_INTERRUPTED
-    nnf_status nnf_network_gradients(nnf_network *network, nnf_index n, const void *X, nnf_index ldx,
-                                     const void *Y, nnf_index ldy, nnf_loss_sum *loss)
+    nnf_status nnf_network_gradients(nnf_network *network, const nnf_data *data, int (*poll)() except -1 nogil,
+                                     nnf_loss_sum *loss) except NNF_INTERRUPTED
 
     # ---- perceptron ----
 

@@ -1,7 +1,10 @@
 from collections.abc import Sequence
-from typing import Any, Final, Self, final
+from typing import Any, Final, Self, TypeAlias, final
 
 from numpy.typing import NDArray
+
+# Rows of inputs: a matrix, or the values, indices and indptr of a sparse one; more may follow these three.
+_Rows: TypeAlias = NDArray[Any] | tuple[Any, ...]
 
 ACTIVATIONS: Final[tuple[str, ...]]
 LOSSES: Final[tuple[str, ...]]
@@ -21,12 +24,13 @@ def activate(activation: str, x: NDArray[Any], out: NDArray[Any]) -> None: ...
 def activate_grad(activation: str, x: NDArray[Any], out: NDArray[Any]) -> None: ...
 def softmax(x: NDArray[Any], out: NDArray[Any]) -> None: ...
 def forward(
-    X: NDArray[Any],
+    X: _Rows,
     coefs: Sequence[NDArray[Any]],
     intercepts: Sequence[NDArray[Any]],
     activations: Sequence[str],
     out: NDArray[Any],
     n_threads: int,
+    groups: Sequence[int] = ...,
 ) -> None: ...
 
 @final
@@ -44,24 +48,27 @@ class Network:
         beta_1: float = ...,
         beta_2: float = ...,
         epsilon: float = ...,
+        groups: Sequence[int] = ...,
         max_batch: int = ...,
+        sparse: bool = ...,
         keep_gradients: bool = ...,
         n_threads: int = ...,
     ) -> Self: ...
     def load(self, part: int, coefs: Sequence[NDArray[Any]], intercepts: Sequence[NDArray[Any]]) -> None: ...
     def store(self, part: int, coefs: Sequence[NDArray[Any]], intercepts: Sequence[NDArray[Any]]) -> None: ...
-    def forward(self, X: NDArray[Any], out: NDArray[Any]) -> None: ...
+    def forward(self, X: _Rows, out: NDArray[Any]) -> None: ...
     def train_epoch(
         self,
-        X: NDArray[Any],
+        X: _Rows,
         Y: NDArray[Any],
         order: NDArray[Any] | None,
         batch_size: int,
         rates: NDArray[Any],
+        weights: NDArray[Any] | None = ...,
     ) -> tuple[float, float, int]: ...
     @property
     def steps(self) -> int: ...
-    def gradients(self, X: NDArray[Any], Y: NDArray[Any]) -> tuple[float, float]: ...
+    def gradients(self, X: _Rows, Y: NDArray[Any], weights: NDArray[Any] | None = ...) -> tuple[float, float]: ...
 
 @final
 class Neuron:

@@ -45,12 +45,13 @@ cdef class _View:
 
 
 cdef _View _view(object array, str name, str dtype, int ndim, bint writable=False):
-    """The buffer of an array of this dtype ("f": float32, "d": float64, "q": int64) and number of dimensions."""
+    """The buffer of an array of this number of dimensions and dtype: "f", "d" float; "i", "q" int32, int64; "?" bool."""
     cdef _View view = _View.__new__(_View)
     PyObject_GetBuffer(array, &view.buffer, PyBUF_FORMAT | PyBUF_STRIDES | (PyBUF_WRITABLE if writable else 0))
     view.held = True
     format = view.buffer.format.decode()
-    if format != dtype and not (dtype == "q" and format == "l" and view.buffer.itemsize == 8):
+    integer = dtype in "iq" and format in "ilq"  # how long an "l" is depends on the platform
+    if format != dtype and not (integer and view.buffer.itemsize == (4 if dtype == "i" else 8)):
         raise ValueError(f"{name} has elements of format {format!r}, expected {dtype!r}")
     if view.buffer.ndim != ndim:
         raise ValueError(f"{name} has {view.buffer.ndim} dimensions, expected {ndim}")
@@ -235,16 +236,73 @@ def softmax(x, out):
 # ---- networks --------------------------------------------------------------------------------------------------------
 
 
+cdef class _Rows:
+    """The nnf_rows of inputs X and what they point to.
+
+    X is a matrix (n, n_in) with contiguous rows, or the arrays (values, indices, indptr) of a sparse one: the network's
+    dtype, int32, int64; contiguous, the indices of a row ascending.
+    """
+
+    cdef nnf_rows rows
+    cdef list views
+
+    def __cinit__(self, X, str format, nnf_index n_in):
+        cdef _View x, indices, indptr
+        if isinstance(X, tuple):
+            x = _view(X[0], "values", format, 1)
+            indices = _view(X[1], "indices", "i", 1)
+            indptr = _view(X[2], "indptr", "q", 1)
+            self.views = [x, indices, indptr]
+            for view, name in zip(self.views, ("values", "indices", "indptr")):
+                _require_contiguous(view, name)
+            if indptr.buffer.shape[0] < 1 or x.buffer.shape[0] != indices.buffer.shape[0]:
+                raise ValueError("a sparse matrix needs an index for each value, and at least one element of indptr")
+            self.rows.n = indptr.buffer.shape[0] - 1
+            self.rows.n_stored = x.buffer.shape[0]
+            self.rows.indices = <const int32_t *>indices.buffer.buf
+            self.rows.indptr = <const nnf_index *>indptr.buffer.buf
+        else:
+            x = _view(X, "X", format, 2)
+            self.views = [x]
+            self.rows.n = x.buffer.shape[0]
+            self.rows.ld = _row_distance(x, "X")
+            _require_shape(x, "X", self.rows.n, n_in)
+        self.rows.values = x.buffer.buf
+
+
+cdef class _Data:
+    """The nnf_data of rows X, targets Y (n, n_out) with contiguous rows, and weights (n,) of float64 or None."""
+
+    cdef nnf_data data
+    cdef list views
+
+    def __cinit__(self, X, Y, weights, str format, nnf_index n_in, nnf_index n_out):
+        cdef _Rows rows = _Rows(X, format, n_in)
+        cdef _View y = _view(Y, "Y", format, 2), w
+        self.views = [rows, y]
+        self.data.X = rows.rows
+        _require_shape(y, "Y", rows.rows.n, n_out)
+        self.data.Y = y.buffer.buf
+        self.data.ldy = _row_distance(y, "Y")
+        if weights is not None:
+            w = _view(weights, "weights", "d", 1)
+            self.views.append(w)
+            _require_shape(w, "weights", rows.rows.n)
+            _require_contiguous(w, "weights")
+            self.data.weights = <const double *>w.buffer.buf
+
+
 cdef class _Description:
     """The nnf_config of a network and the arrays it points to."""
 
     cdef nnf_config config
     cdef nnf_index *sizes
+    cdef nnf_index *groups
     cdef int *activations
     cdef void **pointers  # 2 n_layers: room for the parameters of one call
     cdef str format
 
-    def __cinit__(self, str format, sizes, activations, int n_threads):
+    def __cinit__(self, str format, sizes, activations, groups, int n_threads):
         cdef int n_layers = len(sizes) - 1
         if n_layers < 1 or len(activations) != n_layers:
             raise ValueError("a network needs one activation a layer, and at least one layer")
@@ -254,12 +312,17 @@ cdef class _Description:
         self.sizes = <nnf_index *>PyMem_Calloc(n_layers + 1, sizeof(nnf_index))
         self.activations = <int *>PyMem_Calloc(n_layers, sizeof(int))
         self.pointers = <void **>PyMem_Calloc(2 * n_layers, sizeof(void *))
-        if self.sizes == NULL or self.activations == NULL or self.pointers == NULL:
+        self.groups = <nnf_index *>PyMem_Calloc(len(groups), sizeof(nnf_index))
+        if self.sizes == NULL or self.activations == NULL or self.pointers == NULL or self.groups == NULL:
             raise MemoryError
         for l in range(n_layers + 1):
             self.sizes[l] = sizes[l]
         for l in range(n_layers):
             self.activations[l] = _row(ACTIVATIONS, activations[l], "activation")
+        for g in range(len(groups)):
+            self.groups[g] = groups[g]
+        self.config.n_groups = len(groups)
+        self.config.groups = self.groups
         self.config.dtype = _dtype(format)
         self.config.n_layers = n_layers
         self.config.sizes = self.sizes
@@ -270,6 +333,7 @@ cdef class _Description:
         PyMem_Free(self.sizes)
         PyMem_Free(self.activations)
         PyMem_Free(self.pointers)
+        PyMem_Free(self.groups)
 
     cdef list views(self, coefs, intercepts, bint writable):
         """Checks the parameter arrays and points `pointers` at them; valid while the returned views live."""
@@ -293,22 +357,21 @@ cdef class _Description:
         return views
 
 
-def forward(X, coefs, intercepts, activations, out, int n_threads):
-    """out (n, n_out), contiguous, = the outputs for X (n, n_in), rows contiguous; weights as they lie, one dtype."""
+def forward(X, coefs, intercepts, activations, out, int n_threads, groups=()):
+    """out (n, n_out), contiguous, = the outputs for X (see _Rows); weights as they lie; one dtype."""
     cdef str format = _format_of(out)
-    cdef _View x = _view(X, "X", format, 2), y = _view(out, "out", format, 2, True)
+    cdef _View y = _view(out, "out", format, 2, True)
     sizes = [array.shape[0] for array in coefs]
     sizes.append(coefs[len(coefs) - 1].shape[1])
-    cdef _Description description = _Description(format, sizes, activations, n_threads)
+    cdef _Description description = _Description(format, sizes, activations, groups, n_threads)
     cdef list held = description.views(coefs, intercepts, False)
-    cdef nnf_index n = x.buffer.shape[0], ldx = _row_distance(x, "X")
+    cdef _Rows x = _Rows(X, format, description.sizes[0])
     cdef nnf_status status
-    _require_shape(x, "X", n, description.sizes[0])
-    _require_shape(y, "out", n, description.sizes[description.config.n_layers])
+    _require_shape(y, "out", x.rows.n, description.sizes[description.config.n_layers])
     _require_contiguous(y, "out")
     with nogil:
-        status = nnf_forward(&description.config, <const void *const *>description.pointers, n, y.buffer.buf,
-                             x.buffer.buf, ldx, _poll)
+        status = nnf_forward(&description.config, <const void *const *>description.pointers, &x.rows, y.buffer.buf,
+                             _poll)
     _check(status)
 
 
@@ -321,9 +384,9 @@ cdef class Network:
     cdef readonly nnf_index steps  # finished in the last epoch, also when it was interrupted
 
     def __cinit__(self, str format, sizes, activations, str loss, str solver, *, double alpha=0.0, double momentum=0.9,
-                  double beta_1=0.9, double beta_2=0.999, double epsilon=1e-8, nnf_index max_batch=1,
-                  bint keep_gradients=False, int n_threads=1):
-        self.description = _Description(format, sizes, activations, n_threads)
+                  double beta_1=0.9, double beta_2=0.999, double epsilon=1e-8, groups=(), nnf_index max_batch=1,
+                  bint sparse=False, bint keep_gradients=False, int n_threads=1):
+        self.description = _Description(format, sizes, activations, groups, n_threads)
         cdef nnf_config *config = &self.description.config
         config.loss = _row(LOSSES, loss, "loss")
         config.solver = _row(SOLVERS, solver, "solver")
@@ -333,6 +396,7 @@ cdef class Network:
         config.beta_2 = beta_2
         config.epsilon = epsilon
         config.max_batch = max_batch
+        config.sparse = sparse
         config.keep_gradients = keep_gradients
         _check(nnf_network_create(config, &self.network))
 
@@ -350,38 +414,35 @@ cdef class Network:
         _check(nnf_network_store(self.network, <nnf_part>part, self.description.pointers))
 
     def forward(self, X, out):
-        """out (n, n_out), contiguous, = the outputs for X (n, n_in), rows contiguous."""
+        """out (n, n_out), contiguous, = the outputs for X (see _Rows)."""
         cdef str format = self.description.format
-        cdef _View x = _view(X, "X", format, 2), y = _view(out, "out", format, 2, True)
-        cdef nnf_index n = x.buffer.shape[0], ldx = _row_distance(x, "X")
+        cdef _Rows x = _Rows(X, format, self.description.sizes[0])
+        cdef _View y = _view(out, "out", format, 2, True)
         cdef nnf_status status
-        _require_shape(x, "X", n, self.description.sizes[0])
-        _require_shape(y, "out", n, self.description.sizes[self.description.config.n_layers])
+        _require_shape(y, "out", x.rows.n, self.description.sizes[self.description.config.n_layers])
         _require_contiguous(y, "out")
         with nogil:
-            status = nnf_network_forward(self.network, n, y.buffer.buf, x.buffer.buf, ldx, _poll)
+            status = nnf_network_forward(self.network, &x.rows, y.buffer.buf, _poll)
         _check(status)
 
-    def train_epoch(self, X, Y, order, nnf_index batch_size, rates):
-        """One pass. X (n_rows, n_in), Y (n_rows, n_out), rows contiguous; order (n,) int64 or None; rates (steps,) of
-        float64.
+    cdef _Data _data(self, X, Y, weights):
+        cdef _Description d = self.description
+        return _Data(X, Y, weights, d.format, d.sizes[0], d.sizes[d.config.n_layers])
+
+    def train_epoch(self, X, Y, order, nnf_index batch_size, rates, weights=None):
+        """One pass over rows X with Y and weights (see _Data); order (n,) int64 or None; rates (batches,) float64.
 
         Returns (data, penalty, steps): sums over the rows of their losses, and the number of steps done. After an
         exception from a signal handler the parameters are those of the last finished step.
         """
-        cdef str format = self.description.format
-        cdef _View x = _view(X, "X", format, 2), y = _view(Y, "Y", format, 2), o, r = _view(rates, "rates", "d", 1)
+        cdef _Data data = self._data(X, Y, weights)
+        cdef _View o, r = _view(rates, "rates", "d", 1)
         cdef nnf_epoch epoch
         cdef nnf_loss_sum loss
         cdef nnf_status status
         self.steps = 0
-        epoch.n_rows = epoch.n = x.buffer.shape[0]
-        _require_shape(x, "X", epoch.n_rows, self.description.sizes[0])
-        _require_shape(y, "Y", epoch.n_rows, self.description.sizes[self.description.config.n_layers])
-        epoch.X = x.buffer.buf
-        epoch.ldx = _row_distance(x, "X")
-        epoch.Y = y.buffer.buf
-        epoch.ldy = _row_distance(y, "Y")
+        epoch.data = data.data
+        epoch.n = data.data.X.n
         epoch.order = NULL
         if order is not None:
             o = _view(order, "order", "q", 1)
@@ -403,17 +464,13 @@ cdef class Network:
         _check(status)
         return loss.data, loss.penalty, loss.steps
 
-    def gradients(self, X, Y):
+    def gradients(self, X, Y, weights=None):
         """(data, penalty): sums over the rows. The gradients of their mean wait for store(GRADIENTS, ...)."""
-        cdef str format = self.description.format
-        cdef _View x = _view(X, "X", format, 2), y = _view(Y, "Y", format, 2)
-        cdef nnf_index n = x.buffer.shape[0], ldx = _row_distance(x, "X"), ldy = _row_distance(y, "Y")
+        cdef _Data data = self._data(X, Y, weights)
         cdef nnf_loss_sum loss
         cdef nnf_status status
-        _require_shape(x, "X", n, self.description.sizes[0])
-        _require_shape(y, "Y", n, self.description.sizes[self.description.config.n_layers])
         with nogil:
-            status = nnf_network_gradients(self.network, n, x.buffer.buf, ldx, y.buffer.buf, ldy, &loss)
+            status = nnf_network_gradients(self.network, &data.data, _poll, &loss)
         _check(status)
         return loss.data, loss.penalty
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from operator import index
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -58,8 +58,49 @@ def aligned(array: Array) -> Array:
     return array if array.flags.aligned else array.copy()
 
 
-def as_rows(array: ArrayLike, dtype: DTypeLike) -> Array:
-    """The array as a matrix of this dtype with contiguous rows in order, as the engine reads it; often no copy."""
+class SparseRows(NamedTuple):
+    """A sparse matrix in compressed rows (CSR) as the engine reads it: indices ascending in a row, none twice."""
+
+    values: Array  # (stored,)
+    indices: NDArray[np.int32]  # (stored,)
+    indptr: NDArray[np.int64]  # (n + 1,)
+    shape: tuple[int, int]
+
+
+Rows: TypeAlias = Array | SparseRows
+
+
+def as_rows(array: Any, dtype: DTypeLike) -> Rows:
+    """Inputs as the engine reads them; often no copy.
+
+    Parameters
+    ----------
+    array : array-like (n,) or (n, n_in), or any matrix or array of scipy.sparse (n, n_in), or SparseRows
+    dtype : float32 or float64
+
+    Returns
+    -------
+    rows : array (n, n_in) with contiguous rows in order, or SparseRows
+    """
+    if isinstance(array, SparseRows):
+        return array._replace(values=np.asarray(array.values, dtype))
+    return _sparse_rows(array, dtype) if hasattr(array, "tocsr") else dense_rows(array, dtype)
+
+
+def _sparse_rows(matrix: Any, dtype: DTypeLike) -> SparseRows:
+    csr = matrix.tocsr()
+    if csr.ndim != 2 or csr.shape[1] > np.iinfo(np.int32).max:
+        raise ValueError(f"expected a sparse matrix of at most 2**31 - 1 columns, got shape {csr.shape}")
+    if not csr.has_canonical_format:
+        csr = csr.copy()
+        csr.sum_duplicates()
+    values = aligned(np.ascontiguousarray(csr.data[: csr.indptr[-1]], dtype))
+    indices = aligned(np.ascontiguousarray(csr.indices[: len(values)], np.int32))
+    return SparseRows(values, indices, np.ascontiguousarray(csr.indptr, np.int64), csr.shape)
+
+
+def dense_rows(array: ArrayLike, dtype: DTypeLike) -> Array:
+    """The array as a matrix of this dtype with contiguous rows in order; a vector becomes a column."""
     result = aligned(np.asarray(array, dtype=dtype))
     if result.ndim == 1:
         result = result.reshape(-1, 1)
@@ -71,16 +112,31 @@ def as_rows(array: ArrayLike, dtype: DTypeLike) -> Array:
     return result
 
 
+def _row_weights(weights: ArrayLike | None) -> NDArray[np.float64] | None:
+    """Weights of rows as the engine reads them."""
+    if weights is None:
+        return None
+    result = aligned(np.ascontiguousarray(weights, np.float64))
+    if result.sum() == 0:
+        raise ValueError("the weights of the rows sum to 0")
+    return result
+
+
 def forward(
-    X: Array,
+    X: Any,
     coefs: Sequence[Array],
     intercepts: Sequence[Array],
     activations: Sequence[str],
     n_jobs: int | None = None,
     out: Array | None = None,
+    output_groups: Sequence[int] = (),
 ) -> Array:
-    """Outputs (n, n_out) of a network given by plain arrays, in the wider of X's and the weights' dtype."""
-    dtype = np.result_type(X, *coefs, *intercepts, np.float32)
+    """Outputs (n, n_out) of a network given by plain arrays, in the wider of X's and the weights' dtype.
+
+    X (n, n_in) is an array, a sparse matrix, or rows from `as_rows`.
+    """
+    values = X.values if isinstance(X, SparseRows) else X
+    dtype = np.result_type(values.dtype, *coefs, *intercepts, np.float32)
     if dtype not in _FORMATS:
         dtype = np.dtype(np.float64)  # long double
     if out is None:
@@ -92,6 +148,7 @@ def forward(
         activations,
         out,
         resolve_threads(n_jobs),
+        output_groups,
     )
     return out
 
@@ -105,15 +162,18 @@ class Training:
         Its weights, optimizer state and step count are read on entry and replaced on exit.
     max_batch : int
         Most rows of one step.
+    sparse : bool, default=False
+        Whether X may be sparse.
     """
 
-    def __init__(self, network: MLP, max_batch: int) -> None:
+    def __init__(self, network: MLP, max_batch: int, sparse: bool = False) -> None:
         self.network = network
         self.max_batch = max_batch
+        self.sparse = sparse
 
     def __enter__(self) -> Self:
         network = self.network
-        self._engine = network._engine(self.max_batch, keep_gradients=False)
+        self._engine = network._engine(self.max_batch, sparse=self.sparse)
         for part, state in zip((_core.STATE_1, _core.STATE_2), network._state, strict=False):
             self._engine.load(part, *state)
         return self
@@ -125,37 +185,47 @@ class Training:
         network.coefs_, network.intercepts_ = self.snapshot()
         network._state = [self.snapshot(part) for part in (_core.STATE_1, _core.STATE_2)[: network._n_states()]]
 
-    def epoch(self, X: Array, Y: Array, batch_size: int, order: NDArray[np.int64] | None = None) -> tuple[float, float]:
+    def epoch(
+        self,
+        X: Rows,
+        Y: Array,
+        batch_size: int,
+        order: NDArray[np.int64] | None = None,
+        weights: NDArray[np.float64] | None = None,
+    ) -> tuple[float, float]:
         """One pass in mini-batches.
 
         Parameters
         ----------
-        X : array (n_rows, n_in)
-            Of the network's dtype, rows contiguous.
+        X : array (n_rows, n_in) or SparseRows
+            Of the network's dtype, as `as_rows` gives it.
         Y : array (n_rows, n_out)
             Targets, likewise.
         batch_size : int
             Rows a step, at most ``max_batch``; the last step takes what is left.
         order : array (n,) of int64, optional
             The rows to visit, in this order; all of them as they come when None.
+        weights : array (n_rows,) of float64, optional
+            How much each row counts. A batch divides by the sum of its weights in place of its number of rows; one
+            whose sum is 0 is skipped.
 
         Returns
         -------
         (data, penalty) : floats
-            Means over the rows of the loss, summed over outputs, and of the L2 penalty, each with the weights before
-            the step of its batch.
+            Means over the batches, by their number of rows, of the loss, summed over outputs, and of the L2 penalty,
+            each with the parameters before the step of the batch.
         """
         network = self.network
         n = X.shape[0] if order is None else order.shape[0]
         rates = network._rates(-(-n // batch_size))
         try:
-            data, penalty, _ = self._engine.train_epoch(X, Y, order, batch_size, rates)
+            data, penalty, _ = self._engine.train_epoch(X, Y, order, batch_size, rates, weights)
         finally:
             network.n_steps_ += self._engine.steps
         return data / n, penalty / n
 
-    def forward(self, X: Array) -> Array:
-        """Outputs (n, n_out) with the weights as they are now. X (n, n_in) of the network's dtype, rows contiguous."""
+    def forward(self, X: Rows) -> Array:
+        """Outputs (n, n_out) with the weights as they are now, for rows X as in `epoch`."""
         out = np.empty((X.shape[0], self.network.layer_sizes[-1]), self.network.dtype)
         self._engine.forward(X, out)
         return out
@@ -165,6 +235,49 @@ class Training:
         coefs, intercepts = self.network._empty_parameters()
         self._engine.store(part, coefs, intercepts)
         return coefs, intercepts
+
+
+class Objective:
+    """Loss and gradient of a network over all rows as a function of its parameters: what L-BFGS and its kin minimise.
+
+    The parameters stand in one float64 vector, first all weight matrices, then all intercepts. Computed in the
+    network's dtype.
+
+    Parameters
+    ----------
+    network : MLP
+        Its parameters are the start; they are not changed.
+    X : array (n, n_in) or SparseRows
+    Y : array (n, n_out)
+    weights : array-like (n,), optional
+        How much each row counts; they must not sum to 0.
+    """
+
+    def __init__(self, network: MLP, X: Rows, Y: Array, weights: ArrayLike | None = None) -> None:
+        self.network = network
+        self.start = np.concatenate([p.ravel() for p in network.coefs_ + network.intercepts_]).astype(np.float64)
+        self._rows = X, Y, _row_weights(weights)
+        self._engine = network._engine(X.shape[0], sparse=isinstance(X, SparseRows), keep_gradients=True)
+
+    def __call__(self, theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """The mean loss, summed over outputs, with the penalty; and its gradient, shaped like theta."""
+        self._engine.load(_core.PARAMETERS, *self.unpack(theta))
+        data, penalty = self._engine.gradients(*self._rows)
+        gradient = np.empty(theta.size, self.network.dtype)
+        self._engine.store(_core.GRADIENTS, *self._views(gradient))
+        return (data + penalty) / self._rows[0].shape[0], gradient.astype(np.float64, copy=False)
+
+    def unpack(self, theta: NDArray[np.float64]) -> tuple[list[Array], list[Array]]:
+        """The (coefs, intercepts) that theta stands for, in the network's dtype; copies."""
+        return self._views(theta.astype(self.network.dtype))
+
+    def _views(self, flat: Array) -> tuple[list[Array], list[Array]]:
+        sizes, views, begin = self.network.layer_sizes, [], 0
+        for shape in [*pairwise(sizes), *((n_out,) for n_out in sizes[1:])]:
+            end = begin + int(np.prod(shape))
+            views.append(flat[begin:end].reshape(shape))
+            begin = end
+        return views[: len(sizes) - 1], views[len(sizes) - 1 :]
 
 
 class MLP:
@@ -202,6 +315,9 @@ class MLP:
         For "sgd" with momentum > 0.
     beta_1, beta_2, epsilon : float, default=0.9, 0.999, 1e-8
         For "adam".
+    output_groups : sequence of int, default=()
+        For "log_loss": sizes of the groups of outputs that each have a softmax of their own, for several things to be
+        told at once. Empty: one softmax over all outputs.
 
     Attributes
     ----------
@@ -217,7 +333,7 @@ class MLP:
     Raises
     ------
     ValueError
-        For an unknown name, a layer of size 0, or fewer than two layers.
+        For an unknown name, a layer of size 0, fewer than two layers, or groups that do not fit the outputs.
 
     Examples
     --------
@@ -251,6 +367,7 @@ class MLP:
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
+        output_groups: Sequence[int] = (),
     ) -> None:
         self.layer_sizes = tuple(index(size) for size in layer_sizes)
         if len(self.layer_sizes) < 2 or min(self.layer_sizes) < 1:
@@ -265,6 +382,14 @@ class MLP:
         self.dtype = np.dtype(dtype)
         if self.dtype not in _FORMATS:
             raise ValueError(f"dtype must be float32 or float64, got {self.dtype}")
+        self.output_groups = tuple(int(size) for size in output_groups)
+        if self.output_groups and (
+            loss != "log_loss" or min(self.output_groups) < 1 or sum(self.output_groups) != self.layer_sizes[-1]
+        ):
+            raise ValueError(
+                f"output_groups go with log_loss and must sum to the {self.layer_sizes[-1]} outputs, "
+                f"got {self.output_groups} with {loss}"
+            )
         self.loss_name = loss
         self.solver = solver
         self.alpha = alpha
@@ -290,7 +415,7 @@ class MLP:
 
         Parameters
         ----------
-        X : array-like (n, layer_sizes[0])
+        X : array-like or sparse matrix (n, layer_sizes[0])
         out : array (n, layer_sizes[-1]) of the network's dtype, C-contiguous, optional
             Takes the result.
 
@@ -304,66 +429,90 @@ class MLP:
         ValueError
             When a shape or the dtype of ``out`` does not fit.
         """
-        return forward(as_rows(X, self.dtype), self.coefs_, self.intercepts_, self._activations(), self.n_jobs, out)
+        rows = as_rows(X, self.dtype)
+        activations = self._activations()
+        return forward(rows, self.coefs_, self.intercepts_, activations, self.n_jobs, out, self.output_groups)
 
-    def loss(self, X: ArrayLike, Y: ArrayLike) -> float:
-        """Mean loss over the rows, penalty included. X (n, n_in), Y (n, n_out) or (n,)."""
-        return self._loss_and_engine(X, Y)[0]
-
-    def gradients(self, X: ArrayLike, Y: ArrayLike) -> tuple[list[Array], list[Array]]:
-        """Gradients of ``loss(X, Y)`` by backpropagation.
+    def loss(self, X: Any, Y: ArrayLike, weights: ArrayLike | None = None) -> float:
+        """Mean loss over the rows, penalty included.
 
         Parameters
         ----------
-        X : array-like (n, n_in)
+        X : array-like or sparse matrix (n, n_in)
         Y : array-like (n, n_out) or (n,)
+        weights : array-like (n,), optional
+            How much each row counts; all alike when None. The loss is divided by their sum, which must not be 0.
+
+        Returns
+        -------
+        loss : float
+        """
+        return self._loss_and_engine(X, Y, weights)[0]
+
+    def gradients(self, X: Any, Y: ArrayLike, weights: ArrayLike | None = None) -> tuple[list[Array], list[Array]]:
+        """Gradients of ``loss(X, Y, weights)`` by backpropagation.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n, n_in)
+        Y : array-like (n, n_out) or (n,)
+        weights : array-like (n,), optional
 
         Returns
         -------
         (coef_gradients, intercept_gradients) : lists of arrays
             In the shapes of ``coefs_`` and ``intercepts_``.
         """
-        _, engine = self._loss_and_engine(X, Y)
+        _, engine = self._loss_and_engine(X, Y, weights)
         gradients = self._empty_parameters()
         engine.store(_core.GRADIENTS, *gradients)
         return gradients
 
     def train_epoch(
-        self, X: ArrayLike, Y: ArrayLike, batch_size: int, order: Sequence[int] | NDArray[np.integer[Any]] | None = None
+        self,
+        X: Any,
+        Y: ArrayLike,
+        batch_size: int,
+        order: Sequence[int] | NDArray[np.integer[Any]] | None = None,
+        weights: ArrayLike | None = None,
     ) -> float:
         """One pass over the data in mini-batches, updating the weights after each.
 
         Parameters
         ----------
-        X : array-like (n, n_in)
+        X : array-like or sparse matrix (n, n_in)
         Y : array-like (n, n_out) or (n,)
             Targets: values, or 0/1 indicators of classes.
         batch_size : int
             Rows a step; the last step takes what is left.
         order : sequence of int, optional
             The rows to visit, in this order, such as ``rng.permutation(n)``; all as they come when None.
+        weights : array-like (n,), optional
+            How much each row counts; all alike when None. A batch divides by the sum of its weights; one whose sum is
+            0 is skipped.
 
         Returns
         -------
         loss : float
-            Mean over the rows, each with the weights before the step of its batch.
+            Mean over the rows, each with the parameters before the step of its batch.
 
         Raises
         ------
         ValueError
             When shapes do not fit, a row number is out of range, or batch_size < 1.
         """
-        X, Y = self._data(X, Y)
-        rows = None if order is None else aligned(np.ascontiguousarray(order, dtype=np.int64))
+        rows, Y, weights = self._data(X, Y, weights)
+        visits = None if order is None else aligned(np.ascontiguousarray(order, dtype=np.int64))
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        with self.training(min(batch_size, len(X) if rows is None else len(rows))) as training:
-            data, penalty = training.epoch(X, Y, batch_size, rows)
+        max_batch = min(batch_size, rows.shape[0] if visits is None else len(visits))
+        with self.training(max_batch, isinstance(rows, SparseRows)) as training:
+            data, penalty = training.epoch(rows, Y, batch_size, visits, weights)
         return data + penalty
 
-    def training(self, max_batch: int) -> Training:
+    def training(self, max_batch: int, sparse: bool = False) -> Training:
         """The network in training, as a context manager; see :class:`Training`."""
-        return Training(self, max_batch)
+        return Training(self, max_batch, sparse)
 
     def _activations(self) -> list[str]:
         return [self.activation] * (len(self.layer_sizes) - 2) + [self.out_activation_]
@@ -378,7 +527,7 @@ class MLP:
     def _n_states(self) -> int:
         return {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2}[self._engine_solver()]
 
-    def _engine(self, max_batch: int, keep_gradients: bool) -> _core.Network:
+    def _engine(self, max_batch: int, sparse: bool = False, keep_gradients: bool = False) -> _core.Network:
         engine = _core.Network(
             _FORMATS[self.dtype],
             self.layer_sizes,
@@ -390,7 +539,9 @@ class MLP:
             beta_1=self.beta_1,
             beta_2=self.beta_2,
             epsilon=self.epsilon,
+            groups=self.output_groups,
             max_batch=max_batch,
+            sparse=sparse,
             keep_gradients=keep_gradients,
             n_threads=resolve_threads(self.n_jobs),
         )
@@ -410,14 +561,15 @@ class MLP:
         t = np.arange(self.n_steps_ + 1, self.n_steps_ + n_steps + 1)
         return self.learning_rate * np.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
 
-    def _data(self, X: ArrayLike, Y: ArrayLike) -> tuple[Array, Array]:
-        X, Y = as_rows(X, self.dtype), as_rows(Y, self.dtype)
-        if X.shape[0] != Y.shape[0]:
-            raise ValueError(f"X has {X.shape[0]} rows, Y has {Y.shape[0]}")
-        return X, Y
+    def _data(self, X: Any, Y: ArrayLike, weights: ArrayLike | None) -> tuple[Rows, Array, NDArray[np.float64] | None]:
+        rows, Y = as_rows(X, self.dtype), dense_rows(Y, self.dtype)
+        if rows.shape[0] != Y.shape[0]:
+            raise ValueError(f"X has {rows.shape[0]} rows, Y has {Y.shape[0]}")
+        return rows, Y, _row_weights(weights)
 
-    def _loss_and_engine(self, X: ArrayLike, Y: ArrayLike) -> tuple[float, _core.Network]:
-        X, Y = self._data(X, Y)
-        engine = self._engine(max(1, X.shape[0]), keep_gradients=True)
-        data, penalty = engine.gradients(X, Y)
-        return (data + penalty) / X.shape[0], engine
+    def _loss_and_engine(self, X: Any, Y: ArrayLike, weights: ArrayLike | None) -> tuple[float, _core.Network]:
+        rows, Y, weights = self._data(X, Y, weights)
+        n = rows.shape[0]
+        engine = self._engine(max(1, n), sparse=isinstance(rows, SparseRows), keep_gradients=True)
+        data, penalty = engine.gradients(rows, Y, weights)
+        return (data + penalty) / n, engine

@@ -196,6 +196,81 @@ static void test_gemm_epilogue(void)
     }
 }
 
+/* ---- sparse products -------------------------------------------------------------------------------------------- */
+
+/* About a third of A's elements become 0; `rows` are the others, fenced. */
+static void make_sparse(product *t, nnf_sparse_row *rows, nnf_index vectors, nnf_index length)
+{
+    void *values = fenced(VALUE_SLOT, dtype, vectors * length);
+    int32_t *indices = fenced(SPARE_SLOT, NNF_FLOAT32, vectors * length); /* 4 bytes each */
+    nnf_index stored = 0;
+    for (nnf_index i = 0; i < vectors; i++) {
+        rows[i] = (nnf_sparse_row){.values = element(values, stored), .indices = indices + stored};
+        for (nnf_index p = 0; p < length; p++) {
+            const nnf_index place = i * (t->g.a_first + length) + t->g.a_first + p;
+            if (random_bits() % 3 == 0) {
+                put(dtype, t->a_memory, place, 0);
+                continue;
+            }
+            put(dtype, values, stored, get(dtype, t->a_memory, place));
+            indices[stored++] = (int32_t)p;
+            rows[i].count++;
+        }
+    }
+}
+
+/* Sparse rows give the bits of the same rows in full. */
+static void test_sparse(void)
+{
+    static product t;
+    static const form row_forms[] = {{0, 0, 0}, {0, 1, 1}};
+    static nnf_sparse_row rows[MAX_POINTERS];
+    for (nnf_index n = 1; n <= kernels->panel; n++) {
+        for (int f = 0; f < 2; f++) {
+            const nnf_index m = 1 + n % 5, k = n % 16;
+            make_product(&t, m, n, k, row_forms[f], NNF_FROM_BIAS, n % 3, random_number);
+            make_sparse(&t, rows, m, k);
+            t.g.epilogue = NNF_ACTIVATE;
+            t.g.activation = NNF_TANH;
+            kernels->gemm(&t.g);
+            void *dense = fenced(START_SLOT, dtype, m * n);
+            for (nnf_index i = 0; i < m; i++)
+                memcpy(element(dense, i * n), element(t.c, i * t.g.ldc), (size_t)n * kernels->size);
+            t.c = fenced(C_SLOT, dtype, span(m, t.stored, t.g.ldc));
+            t.g.c = t.c;
+            t.g.a = NULL;
+            t.g.sparse = rows;
+            kernels->gemm(&t.g);
+            int wrong = !intact_before(C_SLOT);
+            for (nnf_index i = 0; i < m; i++) {
+                wrong += !same(element(t.c, i * t.g.ldc), element(dense, i * n), n);
+                if (i < m - 1)
+                    wrong += !untouched(dtype, t.c, i * t.g.ldc + t.stored, (i + 1) * t.g.ldc);
+            }
+            check(wrong == 0, "sparse rows " WHERE ": m %td, n %td, k %td, form %d", HERE, m, n, k, f);
+        }
+    }
+    for (nnf_index width = kernels->lanes; width <= kernels->panel; width += kernels->lanes) {
+        for (nnf_index columns = 1; columns <= 48; columns += 5) {
+            const nnf_index samples = columns % 16, first = 7;
+            make_product(&t, columns, width, samples, forms[4], NNF_FROM_ZERO, 0, random_number);
+            make_sparse(&t, rows, samples, columns);
+            kernels->gemm(&t.g);
+            int32_t *indices = fenced(BIAS_SLOT, NNF_FLOAT32, samples * columns);
+            for (nnf_index i = 0, stored = 0; i < samples; i++) { /* the numbers they have in a larger matrix */
+                for (nnf_index p = 0; p < rows[i].count; p++)
+                    indices[stored + p] = rows[i].indices[p] + (int32_t)first;
+                rows[i].indices = indices + stored;
+                stored += rows[i].count;
+            }
+            void *dw = fenced(START_SLOT, dtype, columns * width);
+            kernels->sparse_gradient(columns, width, dw, first, samples, rows, t.b, t.g.ldb);
+            check(same(dw, t.c, columns * width) && intact_before(START_SLOT),
+                  "sparse gradient " WHERE ": %td samples, (%td, %td)", HERE, samples, columns, width);
+        }
+    }
+}
+
 /* ---- elementwise ------------------------------------------------------------------------------------------------ */
 
 static double one_activation(int activation, double x)
@@ -299,34 +374,35 @@ static void test_output(void)
     const nnf_index count = lengths(list, 70), m = 3;
     for (int loss = 0; loss < NNF_N_LOSSES; loss++) {
         for (nnf_index e = 1; e < count; e++) {
-            const nnf_index n = list[e], gap = e % 3, ld = n + gap;
+            const nnf_index n = list[e], gap = e % 3, ld = n + gap, lead = e % 2;
             /* Of terms of size 1 to 10, all sums together. */
             const double sum_error = ((double)n / 16 + 30) * epsilon(dtype);
-            void *z = fenced(C_SLOT, dtype, span(m, n, ld)), *y = fenced(B_SLOT, dtype, m * n);
+            void *z = fenced(C_SLOT, dtype, span(m, n, ld)), *y = fenced(B_SLOT, dtype, m * (lead + n));
             void *x = fenced(A_SLOT, dtype, span(m, n, ld));
             const void *rows[3];
             double plain[70], target[70], p[3][70], losses[3], expected[3];
             int wrong = 0;
             for (nnf_index i = 0; i < m; i++) {
-                rows[m - 1 - i] = element(y, i * n); /* in any order */
-                for (nnf_index j = 0; j < n; j++)
-                    put(dtype, y, i * n + j, random_target(loss));
+                rows[m - 1 - i] = element(y, i * (lead + n)); /* in any order */
+                for (nnf_index j = 0; j < lead + n; j++)
+                    put(dtype, y, i * (lead + n) + j, random_target(loss));
+                losses[i] = (double)i; /* the loss is added */
             }
             for (nnf_index i = 0; i < m; i++) {
                 for (nnf_index j = 0; j < n; j++) {
                     put(dtype, z, i * ld + j, 3 * random_number());
                     put(dtype, x, i * ld + j, get(dtype, z, i * ld + j));
                     plain[j] = get(dtype, z, i * ld + j);
-                    target[j] = get(dtype, rows[i], j);
+                    target[j] = get(dtype, rows[i], lead + j);
                 }
-                expected[i] = output_reference(loss, n, p[i], plain, target);
+                expected[i] = (double)i + output_reference(loss, n, p[i], plain, target);
             }
-            kernels->output(loss, m, n, z, ld, rows, losses);
+            kernels->output(loss, m, n, z, ld, rows, lead, losses);
             kernels->softmax(m, n, x, ld);
             for (nnf_index i = 0; i < m; i++) {
                 double size = 0;
                 for (nnf_index j = 0; j < n; j++) {
-                    const double delta = get(dtype, z, i * ld + j), t = get(dtype, rows[i], j);
+                    const double delta = get(dtype, z, i * ld + j), t = get(dtype, rows[i], lead + j);
                     wrong += !(fabs(delta - (p[i][j] - t)) <= sum_error * fabs(p[i][j]) + epsilon(dtype) * fabs(t));
                     if (loss == NNF_LOG_LOSS) /* the same probabilities as from softmax, to the bit */
                         wrong += delta != rounded(dtype, get(dtype, x, i * ld + j) - t);
@@ -345,19 +421,20 @@ static void test_output(void)
 /* Probabilities of exactly 0 and 1 are clipped before the logarithm; NaN is not hidden. */
 static void test_clipping(void)
 {
-    double memory[4] = {0}, targets[4] = {0}, loss;
+    double memory[4] = {0}, targets[4] = {0}, loss = 0;
     void *z = memory, *y = targets;
     const void *rows[1] = {y};
     const double eps = epsilon(dtype), largest_loss = -log(eps);
     put(dtype, z, 0, 1000);
     put(dtype, z, 1, -1000);
     put(dtype, y, 1, 1);
-    kernels->output(NNF_LOG_LOSS, 1, 2, z, 2, rows, &loss);
+    kernels->output(NNF_LOG_LOSS, 1, 2, z, 2, rows, 0, &loss);
     check(fabs(loss - largest_loss) <= 4 * eps * largest_loss, "log loss " WHERE ": clipped, %g", HERE, loss);
     check(get(dtype, z, 0) == 1 && get(dtype, z, 1) == -1, "log loss " WHERE ": delta at the ends", HERE);
     put(dtype, z, 0, 1000);
     put(dtype, z, 1, -1000);
-    kernels->output(NNF_BINARY_LOG_LOSS, 1, 2, z, 2, rows, &loss);
+    loss = 0;
+    kernels->output(NNF_BINARY_LOG_LOSS, 1, 2, z, 2, rows, 0, &loss);
     /* 1 - (1 - eps) is eps; both outputs are wrong. */
     check(fabs(loss - 2 * largest_loss) <= 8 * eps * largest_loss, "binary log loss " WHERE ": clipped, %g", HERE,
           loss);
@@ -366,7 +443,8 @@ static void test_clipping(void)
             put(dtype, z, 0, 0.5);
             put(dtype, z, 1, 0.5);
             put(dtype, z, place, (double)NAN);
-            kernels->output(kind, 1, 2, z, 2, rows, &loss);
+            loss = 0;
+            kernels->output(kind, 1, 2, z, 2, rows, 0, &loss);
             check(isnan(loss) && isnan(get(dtype, z, place)), "%s " WHERE ": NaN is hidden", nnf_loss_name(kind), HERE);
         }
     }
@@ -425,8 +503,11 @@ static void test_sums(void)
             kernels->narrow(padded, narrow, wide);
             for (nnf_index j = 0; j < padded; j++)
                 wrong += wide[j] != expected[j] || get(dtype, narrow, j) != rounded(dtype, expected[j]);
+            kernels->scale(n, narrow, -1.25);
+            for (nnf_index j = 0; j < padded; j++)
+                wrong += get(dtype, narrow, j) != rounded(dtype, rounded(dtype, expected[j]) * (j < n ? -1.25 : 1));
             wrong += !intact_before(VALUE_SLOT) + !intact_before(B_SLOT);
-            check(wrong == 0, "widen_add, narrow " WHERE ": n %td", HERE, padded);
+            check(wrong == 0, "widen_add, narrow, scale " WHERE ": n %td", HERE, padded);
         }
     }
 }
@@ -673,8 +754,9 @@ static void train(int activation, int loss, int solver, nnf_index batch, nnf_ind
     check(nnf_network_create(&config, &network) == NNF_OK, "story " WHERE ": create", HERE);
     check(nnf_network_load(network, NNF_PARAMETERS, sources) == NNF_OK, "story " WHERE ": load", HERE);
     const double rates[] = {0.01, 0.005};
+    const nnf_rows rows = {.n = n_rows, .values = X, .ld = wide};
     const nnf_epoch epoch = {
-        .n_rows = n_rows, .X = X, .ldx = wide, .Y = Y, .ldy = 3, .n = n_rows, .batch = batch, .rates = rates,
+        .data = {.X = rows, .Y = Y, .ldy = 3}, .n = n_rows, .batch = batch, .rates = rates,
     };
     for (int e = 0; e < 3; e++) {
         check(nnf_network_train_epoch(network, &epoch, &sums) == NNF_OK, "story " WHERE ": epoch", HERE);
@@ -686,7 +768,7 @@ static void train(int activation, int loss, int solver, nnf_index batch, nnf_ind
         const int l = i % STORY_LAYERS;
         tell(arrays[i], (size_t)(i < STORY_LAYERS ? sizes[l] * sizes[l + 1] : sizes[l + 1]) * kernels->size);
     }
-    check(nnf_network_forward(network, n_rows, outputs, X, wide, NULL) == NNF_OK, "story " WHERE ": forward", HERE);
+    check(nnf_network_forward(network, &rows, outputs, NULL) == NNF_OK, "story " WHERE ": forward", HERE);
     tell(outputs, (size_t)n_rows * 3 * kernels->size);
     nnf_network_free(network);
 }
@@ -715,8 +797,8 @@ static void test_story(void)
 int main(void)
 {
     static void (*const tests[])(void) = {
-        test_gemm, test_gemm_epilogue, test_elementwise, test_output, test_clipping,
-        test_sums, test_transpose,     test_update,      test_packing, test_story,
+        test_gemm,     test_gemm_epilogue, test_sparse, test_elementwise, test_output, test_clipping,
+        test_sums,     test_transpose,     test_update, test_packing,     test_story,
     };
     find_isas();
     test_shares();
