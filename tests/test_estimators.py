@@ -9,87 +9,21 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
-import re
 import sys
-import warnings
 
 import numpy as np
 import pytest
 import scipy.sparse
 import sklearn.neural_network
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
+from sklearn.datasets import load_digits
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import nnfast
+from estimators import NAMES, PACKAGES, TARGETS, both, estimator, fitted, outcome, output, problem
 from nnfast import MLPClassifier, MLPRegressor, _core
-
-NAMES = ("MLPClassifier", "MLPRegressor")
-PACKAGES = (nnfast, sklearn.neural_network)
-TARGETS = ("binary", "multiclass", "multilabel", "regression", "outputs", "poisson")
-
-
-def problem(target):
-    """(parameters, standardised X, y): about 150 rows of a bundled data set."""
-    if target in ("regression", "outputs", "poisson"):
-        X, y = load_diabetes(return_X_y=True)
-        X, y = StandardScaler().fit_transform(X[:150]), y[:150] / 100
-        if target == "poisson":
-            return {"loss": "poisson"}, X, y
-        return {}, X, y if target == "regression" else np.column_stack([y, y[::-1], X[:, 0]])
-    if target == "binary":
-        X, y = load_breast_cancer(return_X_y=True)
-        y = np.array(["malignant", "benign"])[y]
-    else:
-        X, y = load_wine(return_X_y=True)
-        if target == "multilabel":
-            y = np.column_stack([y == 0, y != 1, X[:, 0] > 13]).astype(int)
-    rows = np.random.RandomState(0).permutation(len(X))[:150]
-    return {}, StandardScaler().fit_transform(X[rows]), y[rows]
-
-
-def estimator(target, package=nnfast, **parameters):
-    """An unfitted estimator for a kind of target, fast to fit; converging is not its business."""
-    parameters = {"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0} | problem(target)[0] | parameters
-    name = "MLPRegressor" if target in ("regression", "outputs", "poisson") else "MLPClassifier"
-    return getattr(package, name)(**parameters)
-
-
-def both(target, **parameters):
-    return [estimator(target, package, **parameters) for package in PACKAGES]
-
-
-def fitted(target, **parameters):
-    _, X, y = problem(target)
-    return estimator(target, **parameters).fit(X, y), X, y
-
-
-def output(model, X):
-    return getattr(model, "predict_proba", model.predict)(X)
-
-
-def outcome(call):
-    """What a call comes to: its exception, as (type name, text), or None; and its warnings, as (category, text).
-
-    Without NumPy's RuntimeWarnings about overflow, which the engine has no counterpart of.
-    """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            call()
-            error = None
-        except Exception as exception:
-            error = (type(exception).__name__, in_order(str(exception)))
-    texts = [(w.category.__name__, str(w.message)) for w in caught]
-    return error, [text for text in texts if text[0] != "RuntimeWarning"]
-
-
-def in_order(text):
-    """A text with the names of each {set} in it sorted."""
-    return re.sub(r"\{(.*?)\}", lambda names: "{" + ", ".join(sorted(names[1].split(", "))) + "}", text)
-
 
 # ---- interface ------------------------------------------------------------------------------------------------------
 
@@ -713,8 +647,6 @@ def test_what_is_not_there_yet_says_so(target):
     model = estimator(target)
     later = "not supported yet: it comes with a later release of nnfast"
     for refused in (
-        lambda: model.partial_fit(X, y),
-        lambda: clone(model).set_params(warm_start=True).fit(X, y),
         lambda: clone(model).set_params(solver="lbfgs").fit(X, y),
         lambda: model.fit(X, y, sample_weight=np.ones(len(X))),
         lambda: model.fit(scipy.sparse.csr_array(X), y),
@@ -722,8 +654,6 @@ def test_what_is_not_there_yet_says_so(target):
     ):
         with pytest.raises(NotImplementedError, match=later):
             refused()
-    assert not hasattr(clone(model).set_params(solver="lbfgs"), "partial_fit")
-    assert hasattr(model, "partial_fit")
     assert model.fit(X, y).n_iter_ == 5  # a refused fit leaves nothing behind
 
 
@@ -748,10 +678,7 @@ def expected_failures(model):
         "check_sample_weights_pandas_series",
         "check_sample_weights_shape",
     )
-    increments = ("check_fit_score_takes_y", "check_n_features_in_after_fitting")
-    return dict.fromkeys(weights, "sample_weight comes with a later release") | dict.fromkeys(
-        increments, "the check calls partial_fit, which comes with a later release"
-    )
+    return dict.fromkeys(weights, "sample_weight comes with a later release")
 
 
 @parametrize_with_checks(

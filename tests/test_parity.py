@@ -322,3 +322,111 @@ def test_the_kernels_compared_do_differ(raw_fits):
     for other in (OTHER_KERNEL, OTHER_TANH):
         pairs_of_fits = zip(raw_fits(REFERENCE), raw_fits(other), strict=True)
         assert any(max(differences(varied, reference).values()) > 0 for reference, varied in pairs_of_fits)
+
+
+# ---- continued training ---------------------------------------------------------------------------------------------
+
+SGD = {"solver": "sgd", "learning_rate_init": 0.02}
+# name -> (parameters, the methods called one after the other)
+CONTINUED = {
+    "partial-adam": ({"solver": "adam", "learning_rate_init": 0.01}, ["partial_fit"] * 12),
+    "partial-nesterov": (SGD, ["partial_fit"] * 12),
+    "partial-invscaling": (SGD | {"learning_rate": "invscaling", "power_t": 0.2}, ["partial_fit"] * 12),
+    "partial-adaptive": (
+        SGD | {"learning_rate": "adaptive", "tol": 0.3, "n_iter_no_change": 1},
+        ["partial_fit"] * 12,
+    ),
+    "partial-stalled": ({"tol": 10.0, "n_iter_no_change": 1}, ["partial_fit"] * 6),  # it goes on all the same
+    "partial-unshuffled": ({"shuffle": False}, ["partial_fit"] * 6),
+    "partial-after-fit": (SGD, ["fit", "partial_fit", "partial_fit", "fit", "partial_fit"]),
+    "warm-adam": ({"warm_start": True}, ["fit"] * 3),
+    "warm-adaptive": (
+        SGD | {"warm_start": True, "learning_rate": "adaptive", "tol": 0.05, "n_iter_no_change": 1},
+        ["fit"] * 3,
+    ),
+    # Slow enough for the second fit to improve on the first; what happens otherwise is in test_continuing.py.
+    "warm-early-stopping": (
+        {"warm_start": True, "early_stopping": True, "validation_fraction": 0.3, "learning_rate_init": 0.0005},
+        ["fit"] * 2,
+    ),
+    "warm-partial": (SGD | {"warm_start": True}, ["partial_fit", "fit", "partial_fit"]),
+}
+
+
+def continued(package, kind, X, y, parameters, methods, change=lambda model, i: None):
+    """The estimator after its methods were called in turn on the data, partial_fit on another half of it each time.
+
+    `change` may do something to the model between the calls.
+    """
+    name, own, _, _ = problem(kind)
+    parameters = {"hidden_layer_sizes": (12, 7), "random_state": 3, "max_iter": 5, "batch_size": 40} | own | parameters
+    model = getattr(package, name)(**parameters)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for i, method in enumerate(methods):
+            half = slice(None) if method == "fit" or model.warm_start else slice(i % 2, None, 2)
+            classes = {"classes": np.unique(y)} if method == "partial_fit" and name == "MLPClassifier" else {}
+            if y.ndim > 1 and classes:  # the labels of multilabel targets are the numbers of their columns
+                classes = {"classes": np.arange(y.shape[1])}
+            getattr(model, method)(X[half], y[half], **classes)
+            change(model, i)
+    return model
+
+
+def assert_same_record(ours, theirs):
+    """The attributes that tell how training went agree, private ones that scikit-learn's tests read among them."""
+    assert ours.n_iter_ == theirs.n_iter_
+    assert ours.t_ == theirs.t_
+    assert ours._no_improvement_count == theirs._no_improvement_count
+    assert len(ours.loss_curve_) == len(theirs.loss_curve_)
+    if theirs.solver == "sgd":  # Adam's private rate is the corrected one in scikit-learn
+        assert ours._optimizer.learning_rate == theirs._optimizer.learning_rate
+    if theirs.best_loss_ is None:
+        assert ours.best_loss_ is None
+        np.testing.assert_allclose(ours.validation_scores_, theirs.validation_scores_, rtol=1e-8)
+        assert ours.best_validation_score_ == pytest.approx(theirs.best_validation_score_, rel=1e-8)
+    else:
+        assert ours.best_loss_ == pytest.approx(theirs.best_loss_, rel=1e-8)
+        assert ours.validation_scores_ is theirs.validation_scores_ is None
+
+
+@pytest.mark.parametrize("kind", ["binary", "wine", "multilabel", "regression", "poisson outputs"])
+@pytest.mark.parametrize("case", CONTINUED)
+def test_same_continued_training(case, kind):
+    X, y = problem(kind)[2:]
+    X = standardised(X)
+    ours, theirs = (continued(p, kind, X, y, *CONTINUED[case]) for p in (nnfast, sklearn.neural_network))
+    assert_same_record(ours, theirs)
+    worst = differences(arrays(ours, X), arrays(theirs, X))
+    assert all(d <= 1e-8 for d in worst.values()), worst
+
+
+def edit(model, i):
+    model.coefs_[0][i % 3] = 0.1
+    model.intercepts_[1] *= -1.0
+
+
+def replace(model, i):
+    model.coefs_ = [np.asfortranarray(0.9 * coef) for coef in model.coefs_]
+    model.intercepts_[0] = np.full(12, 0.1)
+
+
+def alter(model, i):
+    model.set_params(alpha=0.1 * i, batch_size=20 + i, tol=0.01 * i, activation=("tanh", "relu")[i % 2])
+
+
+def defer(model, i):
+    """Change parameters that only a new optimizer would read."""
+    model.set_params(learning_rate_init=0.5, momentum=0.1, beta_1=0.1, learning_rate="adaptive", solver="sgd")
+
+
+@pytest.mark.parametrize("change", [edit, replace, alter, defer])
+@pytest.mark.parametrize("case", ["partial-adam", "partial-nesterov", "partial-after-fit", "warm-adam"])
+@pytest.mark.parametrize("kind", ["wine", "regression"])
+def test_same_training_after_a_change(kind, case, change):
+    X, y = problem(kind)[2:]
+    X = standardised(X)
+    ours, theirs = (continued(p, kind, X, y, *CONTINUED[case], change) for p in (nnfast, sklearn.neural_network))
+    assert ours.t_ == theirs.t_
+    worst = differences(arrays(ours, X), arrays(theirs, X))
+    assert all(d <= 1e-8 for d in worst.values()), worst

@@ -25,7 +25,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from nnfast._network import MLP, Training, canonical_activation, forward
+from nnfast._network import MLP, Training, as_rows, canonical_activation, forward
 
 STOCHASTIC_SOLVERS = ("sgd", "adam")
 
@@ -54,12 +54,12 @@ class _Patience:
     stall nor becomes the best.
     """
 
-    def __init__(self, subject: str, tol: float, limit: float) -> None:
+    def __init__(self, subject: str, tol: float, limit: float, best: float, count: int) -> None:
         self.subject = subject
         self.tol = tol
         self.limit = limit
-        self.best = -np.inf
-        self.count = 0
+        self.best = best
+        self.count = count
 
     def update(self, score: float) -> bool:
         """Take in the score of an epoch; True when it is the best so far, by however little."""
@@ -163,13 +163,19 @@ class BaseMLP(BaseEstimator, ABC):
     }
 
     loss_curve_: list[float]
+    best_loss_: Any  # float; None with early stopping
     validation_scores_: Any  # list of float; None without early stopping
+    best_validation_score_: Any  # float; None without early stopping
+    _no_improvement_count: int
 
     # ---- what a subclass adds ------------------------------------------------------------------------------------
 
     @abstractmethod
-    def _validate_input(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-        """X as float32 or float64 in C order; y checked and, for a classifier, binarised."""
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[np.ndarray, np.ndarray]:
+        """X as float32 or float64 in C order; y checked and, for a classifier, binarised.
+
+        `incremental` is True in partial_fit; `reset` when n_features_in_ and the feature names are to be learnt.
+        """
 
     @abstractmethod
     def _network_loss(self) -> str:
@@ -210,34 +216,32 @@ class BaseMLP(BaseEstimator, ABC):
         ValueError
             A parameter is out of range, X or y is malformed, or training diverged to non-finite weights.
         NotImplementedError
-            ``sample_weight`` is given, X is sparse, ``warm_start=True`` or ``solver='lbfgs'``.
+            ``sample_weight`` is given, X is sparse or ``solver='lbfgs'``.
         """
+        return self._fit(X, y, sample_weight, incremental=False)
+
+    def _fit(self, X, y, sample_weight, incremental):
         self._refuse_unsupported(X, sample_weight)
         hidden_layer_sizes = self._hidden_layer_sizes()
-        X, y = self._validate_input(X, y)
+        afresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        X, y = self._validate_input(X, y, incremental, reset=afresh)
         if y.ndim == 1:
             y = y.reshape(-1, 1)
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
 
         # One generator for the whole fit; the draws are the weights, then the validation split, then the row orders.
         rng = check_random_state(self.random_state)
-        network = MLP(
-            [X.shape[1], *hidden_layer_sizes, y.shape[1]],
-            activation=self.activation,
-            loss=self._network_loss(),
-            solver=self.solver,
-            alpha=self.alpha,
-            dtype=X.dtype,
-            random_state=rng,
-            n_jobs=self.n_jobs,
-            learning_rate_init=self.learning_rate_init,
-            momentum=self.momentum,
-            nesterovs_momentum=self.nesterovs_momentum,
-            beta_1=self.beta_1,
-            beta_2=self.beta_2,
-            epsilon=self.epsilon,
-        )
-        self._reset(network)
-        self._train(network, self._split(X, y, rng), rng)
+        layer_sizes = [X.shape[1], *hidden_layer_sizes, y.shape[1]]
+        if afresh:
+            network = self._new_network(layer_sizes, X.dtype, random_state=rng)
+        else:
+            network = self._continued_network(layer_sizes, X.dtype, incremental)
+        if not (incremental and hasattr(self, "_optimizer")):
+            self._optimizer = self._schedule()
+        self._network = network
+        self._reset(network, afresh)
+        self._train(network, self._split(as_rows(X, network.dtype), y, rng), rng, incremental)
 
         if not all(np.isfinite(w).all() for w in self.coefs_ + self.intercepts_):
             raise ValueError(
@@ -249,8 +253,6 @@ class BaseMLP(BaseEstimator, ABC):
     def _refuse_unsupported(self, X: Any, sample_weight: Any) -> None:
         if self.solver not in STOCHASTIC_SOLVERS:
             raise not_yet(f"solver={self.solver!r}")
-        if self.warm_start:
-            raise not_yet("warm_start=True")
         if sample_weight is not None:
             raise not_yet("sample_weight")
         refuse_sparse(X)
@@ -262,21 +264,72 @@ class BaseMLP(BaseEstimator, ABC):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         return [index(size) for size in sizes]
 
-    def _reset(self, network: MLP) -> None:
-        """Set every fitted attribute to what it is before the first epoch."""
+    def _new_network(self, layer_sizes: list[int], dtype: np.dtype, **start: Any) -> MLP:
+        """A network with the estimator's parameters; `start` says where its weights come from."""
+        return MLP(
+            layer_sizes,
+            activation=self.activation,
+            loss=self._network_loss(),
+            solver=self.solver,
+            alpha=self.alpha,
+            dtype=dtype,
+            n_jobs=self.n_jobs,
+            learning_rate_init=self.learning_rate_init,
+            momentum=self.momentum,
+            nesterovs_momentum=self.nesterovs_momentum,
+            beta_1=self.beta_1,
+            beta_2=self.beta_2,
+            epsilon=self.epsilon,
+            **start,
+        )
+
+    def _continued_network(self, layer_sizes: list[int], dtype: np.dtype, incremental: bool) -> MLP:
+        """The network to train on, with the weights that stand in `coefs_` and `intercepts_`.
+
+        They are the user's to edit or replace, their dtype and hidden layers included. partial_fit keeps the optimizer,
+        with the parameters that it was made with, fit makes a new one; so does scikit-learn.
+        """
+        weights = [*self.coefs_, *self.intercepts_]
+        sizes = [*(len(coef) for coef in self.coefs_), len(self.intercepts_[-1])]
+        if (len(sizes), sizes[0], sizes[-1]) != (len(layer_sizes), layer_sizes[0], layer_sizes[-1]):
+            raise ValueError(
+                f"The weights in coefs_ and intercepts_ are those of layers of sizes {sizes}; X, y and "
+                f"hidden_layer_sizes ask for {layer_sizes}. Only a new fit with warm_start=False can change them so."
+            )
+        network = getattr(self, "_network", None)
+        if incremental and network is not None:
+            network.coefs_, network.intercepts_ = self.coefs_, self.intercepts_
+            network.activation = canonical_activation(self.activation)
+            network.alpha = self.alpha
+            network.n_jobs = self.n_jobs
+            return network
+        common = np.result_type(*weights)
+        return self._new_network(
+            sizes, common if common in (np.float32, np.float64) else dtype, start=(self.coefs_, self.intercepts_)
+        )
+
+    def _reset(self, network: MLP, afresh: bool) -> None:
+        """Set the fitted attributes to what they are before the first epoch.
+
+        What records the course of training goes on from where it is, unless the fit starts afresh.
+        """
         self.n_layers_ = len(network.coefs_) + 1
         self.n_outputs_ = len(network.intercepts_[-1])
         self.out_activation_ = network.out_activation_
         self.coefs_ = network.coefs_
         self.intercepts_ = network.intercepts_
         self.n_iter_ = 0
-        self.t_ = 0
-        self.loss_curve_ = []
-        self.best_loss_ = None if self.early_stopping else np.inf
-        self.validation_scores_ = [] if self.early_stopping else None
-        self.best_validation_score_ = -np.inf if self.early_stopping else None
-        self._no_improvement_count = 0
-        self._optimizer = self._schedule()
+        record = {
+            "t_": 0,
+            "loss_curve_": [],
+            "best_loss_": None if self.early_stopping else np.inf,
+            "validation_scores_": [] if self.early_stopping else None,
+            "best_validation_score_": -np.inf if self.early_stopping else None,
+            "_no_improvement_count": 0,
+        }
+        for name, start in record.items():
+            if afresh or getattr(self, name, None) is None:
+                setattr(self, name, start)
 
     def _schedule(self) -> _ConstantRate:
         if self.solver == "sgd" and self.learning_rate == "invscaling":
@@ -310,8 +363,8 @@ class BaseMLP(BaseEstimator, ABC):
             )
         return min(int(self.batch_size), n_rows)
 
-    def _train(self, network: MLP, rows: _Rows, rng: np.random.RandomState) -> None:
-        """Run epochs until training stops improving, max_iter is reached or Ctrl-C.
+    def _train(self, network: MLP, rows: _Rows, rng: np.random.RandomState, incremental: bool) -> None:
+        """Run epochs until training stops improving, max_iter is reached or Ctrl-C; in partial_fit, run one.
 
         Leaves the weights of the last step in `coefs_` and `intercepts_`, or the best ones with early stopping.
         """
@@ -320,7 +373,11 @@ class BaseMLP(BaseEstimator, ABC):
         order = np.arange(n_rows) if self.shuffle else None
         schedule = self._optimizer
         patience = _Patience(
-            "Validation score" if self.early_stopping else "Training loss", self.tol, self.n_iter_no_change
+            "Validation score" if self.early_stopping else "Training loss",
+            self.tol,
+            self.n_iter_no_change,
+            self.best_validation_score_ if self.early_stopping else -self.best_loss_,
+            self._no_improvement_count,
         )
         # scikit-learn reports the squared error as a mean over the outputs, though its gradient is that of the sum.
         n_averaged = self.n_outputs_ if self.loss == "squared_error" else 1
@@ -330,6 +387,7 @@ class BaseMLP(BaseEstimator, ABC):
                 while self.n_iter_ < self.max_iter:
                     if order is not None:
                         order = _reshuffled(order, rng)
+                    network.learning_rate = schedule.learning_rate
                     data_loss, penalty = training.epoch(rows.X, rows.Y, batch_size, order)
                     self._record_epoch(data_loss / n_averaged + penalty, n_rows)
 
@@ -350,7 +408,8 @@ class BaseMLP(BaseEstimator, ABC):
                         if stop:
                             break
                         self._no_improvement_count = patience.count = 0
-                    network.learning_rate = schedule.learning_rate
+                    if incremental:
+                        break
                 else:
                     warnings.warn(
                         f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) "
@@ -361,7 +420,9 @@ class BaseMLP(BaseEstimator, ABC):
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)
         finally:
-            if not self.early_stopping:
+            if self.early_stopping:
+                network.coefs_, network.intercepts_ = self.coefs_, self.intercepts_
+            else:
                 self.coefs_, self.intercepts_ = network.coefs_, network.intercepts_
 
     def _record_epoch(self, loss: float, n_rows: int) -> None:

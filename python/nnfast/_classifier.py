@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import ClassifierMixin
+from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
-from nnfast._base import BaseMLP, not_yet
+from nnfast._base import BaseMLP
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -82,8 +83,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Whether to print the loss of every epoch.
 
     warm_start : bool, default=False
-        Whether to continue from the last fit. True is accepted but not supported yet: ``fit`` raises
-        NotImplementedError.
+        Whether ``fit`` continues from the weights that are there: ``loss_curve_`` and ``t_`` go on, ``n_iter_`` and
+        the optimizer start again.
 
     momentum : float, default=0.9
         Share of the last step that is added to the next, between 0 and 1. Only used when ``solver='sgd'``.
@@ -181,8 +182,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     - ``activation='leaky_relu'`` and ``n_jobs`` are new.
     - float32 data is trained in float32 throughout.
     - The results do not depend, to the last bit, on the number of threads, nor a row's prediction on its neighbours.
-    - ``partial_fit``, ``warm_start=True``, ``sample_weight``, sparse X and ``solver='lbfgs'`` are not supported yet and
-      raise NotImplementedError.
+    - ``sample_weight``, sparse X and ``solver='lbfgs'`` are not supported yet and raise NotImplementedError.
 
     References
     ----------
@@ -260,14 +260,31 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.max_fun = max_fun
         self.n_jobs = n_jobs
 
-    def _validate_input(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-        X, y = validate_data(self, X, y, multi_output=True, dtype=(np.float64, np.float32), order="C")
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[np.ndarray, np.ndarray]:
+        dtypes = (np.float64, np.float32)
+        X, y = validate_data(self, X, y, multi_output=True, dtype=dtypes, order="C", reset=reset)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        label_binarizer = LabelBinarizer().fit(y)
-        self._label_binarizer = label_binarizer
-        self.classes_ = label_binarizer.classes_
-        return X, label_binarizer.transform(y).astype(bool)
+        if hasattr(self, "classes_") and (self.warm_start or incremental):
+            self._check_classes(y)
+        else:
+            self._label_binarizer = LabelBinarizer().fit(y)
+            self.classes_ = self._label_binarizer.classes_
+        return X, self._label_binarizer.transform(y).astype(bool)
+
+    def _check_classes(self, y: np.ndarray) -> None:
+        """Raise ValueError unless a fit that goes on from the last one can take the classes of y."""
+        classes = unique_labels(y)
+        if self.warm_start:
+            if set(classes) != set(self.classes_):
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                    f"Previously got {self.classes_}, `y` has {classes}"
+                )
+        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
+            )
 
     def _network_loss(self) -> str:
         return "log_loss" if self._label_binarizer.y_type_ == "multiclass" else "binary_log_loss"
@@ -331,8 +348,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return np.log(y_prob, out=y_prob)
 
     @available_if(lambda self: self._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None, classes=None):
-        """Not supported yet: raises NotImplementedError.
+        """Train for one epoch on the given data, from where the last call ended.
+
+        The optimizer's state, ``t_`` and ``loss_curve_`` continue; an int ``random_state`` gives the same order of the
+        rows at every call. ``early_stopping=True`` is not supported.
 
         Parameters
         ----------
@@ -340,20 +361,23 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             The input data.
 
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            The target values.
+            The target values. Need not hold all of ``classes``.
 
-        sample_weight : array-like of shape (n_samples,), default=None
-            Sample weights.
+        sample_weight : None
+            Not supported yet.
 
         classes : array-like of shape (n_classes,), default=None
-            All classes across calls.
+            The classes of all calls together. Needed in the first call, unless ``fit`` came before it.
 
-        Raises
-        ------
-        NotImplementedError
-            Always.
+        Returns
+        -------
+        self : object
+            The estimator, trained further.
         """
-        raise not_yet("partial_fit")
+        if _check_partial_fit_first_call(self, classes):
+            multilabel = type_of_target(y).startswith("multilabel")
+            self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
+        return self._fit(X, y, sample_weight, incremental=True)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

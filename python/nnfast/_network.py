@@ -194,6 +194,8 @@ class MLP:
         For "sgd" with momentum > 0.
     beta_1, beta_2, epsilon : float, default=0.9, 0.999, 1e-8
         For "adam".
+    start : (coefs, intercepts) or None, default=None
+        The first weights, in place of random ones.
 
     Attributes
     ----------
@@ -243,6 +245,7 @@ class MLP:
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
+        start: tuple[Sequence[ArrayLike], Sequence[ArrayLike]] | None = None,
     ) -> None:
         self.layer_sizes = tuple(int(size) for size in layer_sizes)
         if len(self.layer_sizes) < 2 or min(self.layer_sizes) < 1:
@@ -270,8 +273,11 @@ class MLP:
         self.out_activation_ = OUTPUT_ACTIVATIONS[loss]
         self.n_steps_ = 0
         self._state: list[tuple[list[Array], list[Array]]] = []
-        rng = random_state if hasattr(random_state, "uniform") else np.random.RandomState(random_state)
-        self.coefs_, self.intercepts_ = draw_weights(rng, self.layer_sizes, self.activation, self.dtype)
+        if start is not None:
+            self.coefs_, self.intercepts_ = ([np.asarray(w, self.dtype) for w in part] for part in start)
+        else:
+            rng = random_state if hasattr(random_state, "uniform") else np.random.RandomState(random_state)
+            self.coefs_, self.intercepts_ = draw_weights(rng, self.layer_sizes, self.activation, self.dtype)
 
     def __repr__(self) -> str:
         sizes = "-".join(map(str, self.layer_sizes))

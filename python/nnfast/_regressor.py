@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import RegressorMixin
+from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
-from nnfast._base import BaseMLP, not_yet
+from nnfast._base import BaseMLP
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
@@ -86,8 +86,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Whether to print the loss of every epoch.
 
     warm_start : bool, default=False
-        Whether to continue from the last fit. True is accepted but not supported yet: ``fit`` raises
-        NotImplementedError.
+        Whether ``fit`` continues from the weights that are there: ``loss_curve_`` and ``t_`` go on, ``n_iter_`` and
+        the optimizer start again.
 
     momentum : float, default=0.9
         Share of the last step that is added to the next, between 0 and 1. Only used when ``solver='sgd'``.
@@ -181,8 +181,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     - ``activation='leaky_relu'`` and ``n_jobs`` are new.
     - float32 data is trained in float32 throughout: y is cast to X's dtype.
     - The results do not depend, to the last bit, on the number of threads, nor a row's prediction on its neighbours.
-    - ``partial_fit``, ``warm_start=True``, ``sample_weight``, sparse X and ``solver='lbfgs'`` are not supported yet and
-      raise NotImplementedError.
+    - ``sample_weight``, sparse X and ``solver='lbfgs'`` are not supported yet and raise NotImplementedError.
 
     References
     ----------
@@ -262,8 +261,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.max_fun = max_fun
         self.n_jobs = n_jobs
 
-    def _validate_input(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, dtype=(np.float64, np.float32), order="C")
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[np.ndarray, np.ndarray]:
+        dtypes = (np.float64, np.float32)
+        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, dtype=dtypes, order="C", reset=reset)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return X, y
@@ -297,8 +297,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
 
     @available_if(lambda self: self._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None):
-        """Not supported yet: raises NotImplementedError.
+        """Train for one epoch on the given data, from where the last call ended.
+
+        The optimizer's state, ``t_`` and ``loss_curve_`` continue; an int ``random_state`` gives the same order of the
+        rows at every call. ``early_stopping=True`` is not supported.
 
         Parameters
         ----------
@@ -308,12 +312,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             The target values.
 
-        sample_weight : array-like of shape (n_samples,), default=None
-            Sample weights.
+        sample_weight : None
+            Not supported yet.
 
-        Raises
-        ------
-        NotImplementedError
-            Always.
+        Returns
+        -------
+        self : object
+            The estimator, trained further.
         """
-        raise not_yet("partial_fit")
+        return self._fit(X, y, sample_weight, incremental=True)
