@@ -228,9 +228,10 @@ ARROWS = {
     "_threads": ({"_core"}, set()),
     "ops": ({"_core", "_threads"}, {"numpy"}),
     "_network": ({"_core", "_threads"}, {"numpy"}),
-    "_base": ({"_network"}, {"numpy", "scipy", "sklearn"}),
-    "_classifier": ({"_base"}, {"numpy", "scipy", "sklearn"}),
-    "_regressor": ({"_base"}, {"numpy", "scipy", "sklearn"}),
+    "_validation": ({"_network"}, {"numpy", "scipy", "sklearn"}),
+    "_base": ({"_network", "_validation"}, {"numpy", "scipy", "sklearn"}),
+    "_classifier": ({"_base", "_network"}, {"numpy", "sklearn"}),
+    "_regressor": ({"_base", "_network", "_validation"}, {"sklearn"}),
     "_perceptron": ({"_core", "ops"}, {"numpy", "scipy", "sklearn"}),
     "__init__": ({"_core", "ops", "_network", "_classifier", "_regressor", "_perceptron"}, set()),
 }

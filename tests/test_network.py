@@ -401,3 +401,12 @@ def test_more_rows_than_a_batch_may_have():
     with pytest.raises(ValueError):
         engine.train_epoch(X, Y, None, 4, np.zeros(1))
     assert engine.train_epoch(X, Y, None, 3, np.zeros(2))[2] == 2
+
+
+def test_starts_from_given_weights():
+    first = MLP((3, 4, 2), dtype="float64", random_state=0)
+    same = MLP((3, 4, 2), dtype="float64", start=(first.coefs_, [b.tolist() for b in first.intercepts_]))
+    X, Y = np.random.RandomState(1).normal(size=(10, 3)), np.ones((10, 2))
+    assert same.train_epoch(X, Y, 4) == first.train_epoch(X, Y, 4)
+    with pytest.raises(ValueError):
+        MLP((3, 4, 2), start=(first.coefs_[::-1], first.intercepts_)).forward(X)

@@ -20,8 +20,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 import sklearn.neural_network
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
 import nnfast
@@ -322,3 +324,263 @@ def test_the_kernels_compared_do_differ(raw_fits):
     for other in (OTHER_KERNEL, OTHER_TANH):
         pairs_of_fits = zip(raw_fits(REFERENCE), raw_fits(other), strict=True)
         assert any(max(differences(varied, reference).values()) > 0 for reference, varied in pairs_of_fits)
+
+
+# ---- continued training ---------------------------------------------------------------------------------------------
+
+SGD = {"solver": "sgd", "learning_rate_init": 0.02}
+# name -> (parameters, the methods called one after the other)
+CONTINUED = {
+    "partial-adam": ({"solver": "adam", "learning_rate_init": 0.01}, ["partial_fit"] * 12),
+    "partial-nesterov": (SGD, ["partial_fit"] * 12),
+    "partial-invscaling": (SGD | {"learning_rate": "invscaling", "power_t": 0.2}, ["partial_fit"] * 12),
+    "partial-adaptive": (
+        SGD | {"learning_rate": "adaptive", "tol": 0.3, "n_iter_no_change": 1},
+        ["partial_fit"] * 12,
+    ),
+    "partial-stalled": ({"tol": 10.0, "n_iter_no_change": 1}, ["partial_fit"] * 6),  # it goes on all the same
+    "partial-unshuffled": ({"shuffle": False}, ["partial_fit"] * 6),
+    "partial-after-fit": (SGD, ["fit", "partial_fit", "partial_fit", "fit", "partial_fit"]),
+    "warm-adam": ({"warm_start": True}, ["fit"] * 3),
+    "warm-adaptive": (
+        SGD | {"warm_start": True, "learning_rate": "adaptive", "tol": 0.05, "n_iter_no_change": 1},
+        ["fit"] * 3,
+    ),
+    # Slow enough for the second fit to improve on the first; what happens otherwise is in test_continuing.py.
+    "warm-early-stopping": (
+        {"warm_start": True, "early_stopping": True, "validation_fraction": 0.3, "learning_rate_init": 0.0005},
+        ["fit"] * 2,
+    ),
+    "warm-partial": (SGD | {"warm_start": True}, ["partial_fit", "fit", "partial_fit"]),
+}
+
+
+def continued(package, kind, X, y, parameters, methods, change=lambda model, i: None):
+    """The estimator after its methods were called in turn on the data, partial_fit on another half of it each time.
+
+    `change` may do something to the model between the calls.
+    """
+    name, own, _, _ = problem(kind)
+    parameters = {"hidden_layer_sizes": (12, 7), "random_state": 3, "max_iter": 5, "batch_size": 40} | own | parameters
+    model = getattr(package, name)(**parameters)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for i, method in enumerate(methods):
+            half = slice(None) if method == "fit" or model.warm_start else slice(i % 2, None, 2)
+            classes = {"classes": np.unique(y)} if method == "partial_fit" and name == "MLPClassifier" else {}
+            if y.ndim > 1 and classes:  # the labels of multilabel targets are the numbers of their columns
+                classes = {"classes": np.arange(y.shape[1])}
+            getattr(model, method)(X[half], y[half], **classes)
+            change(model, i)
+    return model
+
+
+def assert_same_record(ours, theirs):
+    """The attributes that tell how training went agree, private ones that scikit-learn's tests read among them."""
+    assert ours.n_iter_ == theirs.n_iter_
+    assert ours.t_ == theirs.t_
+    assert ours._no_improvement_count == theirs._no_improvement_count
+    assert len(ours.loss_curve_) == len(theirs.loss_curve_)
+    if theirs.solver == "sgd":  # Adam's private rate is the corrected one in scikit-learn
+        assert ours._optimizer.learning_rate == theirs._optimizer.learning_rate
+    if theirs.best_loss_ is None:
+        assert ours.best_loss_ is None
+        np.testing.assert_allclose(ours.validation_scores_, theirs.validation_scores_, rtol=1e-8)
+        assert ours.best_validation_score_ == pytest.approx(theirs.best_validation_score_, rel=1e-8)
+    else:
+        assert ours.best_loss_ == pytest.approx(theirs.best_loss_, rel=1e-8)
+        assert ours.validation_scores_ is theirs.validation_scores_ is None
+
+
+@pytest.mark.parametrize("kind", ["binary", "wine", "multilabel", "regression", "poisson outputs"])
+@pytest.mark.parametrize("case", CONTINUED)
+def test_same_continued_training(case, kind):
+    X, y = problem(kind)[2:]
+    X = standardised(X)
+    ours, theirs = (continued(p, kind, X, y, *CONTINUED[case]) for p in (nnfast, sklearn.neural_network))
+    assert_same_record(ours, theirs)
+    worst = differences(arrays(ours, X), arrays(theirs, X))
+    assert all(d <= 1e-8 for d in worst.values()), worst
+
+
+def edit(model, i):
+    model.coefs_[0][i % 3] = 0.1
+    model.intercepts_[1] *= -1.0
+
+
+def replace(model, i):
+    model.coefs_ = [np.asfortranarray(0.9 * coef) for coef in model.coefs_]
+    model.intercepts_[0] = np.full(12, 0.1)
+
+
+def alter(model, i):
+    model.set_params(alpha=0.1 * i, batch_size=20 + i, tol=0.01 * i, activation=("tanh", "relu")[i % 2])
+
+
+def defer(model, i):
+    """Change parameters that only a new optimizer would read."""
+    model.set_params(learning_rate_init=0.5, momentum=0.1, beta_1=0.1, learning_rate="adaptive", solver="sgd")
+
+
+@pytest.mark.parametrize("change", [edit, replace, alter, defer])
+@pytest.mark.parametrize("case", ["partial-adam", "partial-nesterov", "partial-after-fit", "warm-adam"])
+@pytest.mark.parametrize("kind", ["wine", "regression"])
+def test_same_training_after_a_change(kind, case, change):
+    X, y = problem(kind)[2:]
+    X = standardised(X)
+    ours, theirs = (continued(p, kind, X, y, *CONTINUED[case], change) for p in (nnfast, sklearn.neural_network))
+    assert ours.t_ == theirs.t_
+    worst = differences(arrays(ours, X), arrays(theirs, X))
+    assert all(d <= 1e-8 for d in worst.values()), worst
+
+
+# ---- weights of the rows --------------------------------------------------------------------------------------------
+
+WEIGHTED = {
+    "adam": {"learning_rate_init": 0.01},
+    "sgd": SGD | {"batch_size": 30},
+    "early-stopping": {"early_stopping": True, "learning_rate_init": 0.003, "n_iter_no_change": 20},
+    "early-stopping-sgd": SGD | {"early_stopping": True, "tol": 1e-3, "n_iter_no_change": 2, "max_iter": 60},
+    "float32": {"dtype": np.float32, "max_iter": 5},
+}
+
+
+def row_weights(n, rng):
+    """Weights of many sizes, some of them 0."""
+    return np.where(rng.uniform(size=n) < 0.2, 0.0, rng.gamma(0.7, size=n))
+
+
+def weighted_fit(package, kind, X, y, weights, parameters, methods):
+    name, own, _, _ = problem(kind)
+    parameters = {"hidden_layer_sizes": (12, 7), "random_state": 3, "max_iter": 20} | own | parameters
+    model = getattr(package, name)(**parameters)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for method in methods:
+            classes = {}
+            if method == "partial_fit" and name == "MLPClassifier":
+                classes = {"classes": np.unique(y) if y.ndim == 1 else np.arange(y.shape[1])}
+            getattr(model, method)(X, y, sample_weight=weights, **classes)
+    return model
+
+
+@pytest.mark.parametrize(
+    "kind", ["binary", "wine", "multilabel", "regression", "regression outputs", "poisson outputs"]
+)
+@pytest.mark.parametrize("methods", [["fit"], ["partial_fit"] * 5], ids=["fit", "partial_fit"])
+@pytest.mark.parametrize("case", WEIGHTED)
+def test_same_weighted_fit(case, methods, kind):
+    parameters = WEIGHTED[case].copy()
+    dtype = parameters.pop("dtype", np.float64)
+    if "early_stopping" in parameters and methods != ["fit"]:
+        return  # partial_fit has none
+    X, y = problem(kind)[2:]
+    X = standardised(X).astype(dtype)
+    weights = row_weights(len(X), np.random.RandomState(2))
+    ours, theirs, plain = (
+        weighted_fit(package, kind, X, y, w, parameters, methods)
+        for package, w in ((nnfast, weights), (sklearn.neural_network, weights), (nnfast, None))
+    )
+    assert ours.n_iter_ == theirs.n_iter_
+    assert ours._no_improvement_count == theirs._no_improvement_count
+    bound = 1e-8 if dtype == np.float64 else 1e-4
+    worst = differences(arrays(ours, X), arrays(theirs, X))
+    assert all(d <= bound for d in worst.values()), worst
+    if "early_stopping" in parameters:
+        np.testing.assert_allclose(ours.validation_scores_, theirs.validation_scores_, rtol=1e-8)
+    assert relative_difference(ours.coefs_[0], plain.coefs_[0]) > 1e-3  # the weights do weigh
+    assert ours.score(X, y, weights) == pytest.approx(theirs.score(X, y, weights), rel=1e-6)
+
+
+# ---- sparse data ----------------------------------------------------------------------------------------------------
+
+
+def sparse_digits():
+    """The pixels of the digits, half of which are blank, over 16 in float64."""
+    X, y = digits()
+    return X / 16, y
+
+
+def unsorted(X):
+    """A CSR matrix whose rows are stored backwards, each value in two halves: as legal as any."""
+    X = scipy.sparse.csr_array(X)
+    rows = [np.repeat(np.arange(b, e)[::-1], 2) for b, e in itertools.pairwise(X.indptr)]
+    order = np.concatenate(rows)
+    result = scipy.sparse.csr_array((X.data[order] / 2, X.indices[order], 2 * X.indptr), X.shape)
+    assert not result.has_canonical_format
+    return result
+
+
+def wide_indices(X):
+    X = scipy.sparse.csr_array(X)
+    X.indices, X.indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64)
+    return X
+
+
+SPARSE = {
+    "csr": scipy.sparse.csr_array,
+    "csr matrix": scipy.sparse.csr_matrix,
+    "csc": scipy.sparse.csc_array,
+    "coo": scipy.sparse.coo_array,
+    "unsorted": unsorted,
+    "int64": wide_indices,
+}
+
+
+@pytest.mark.parametrize("layout", SPARSE)
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, SGD | {"batch_size": 7}, {"early_stopping": True}, {"warm_start": True}, {"shuffle": False}],
+    ids=["adam", "sgd", "early-stopping", "warm", "unshuffled"],
+)
+@pytest.mark.parametrize("kind", ["digits", "multilabel", "regression"])
+def test_same_fit_of_sparse_data(kind, parameters, layout):
+    X, y = sparse_digits()
+    if kind == "multilabel":
+        y = problem("multilabel")[3]
+    elif kind == "regression":
+        y = standardised(y[:, None])[:, 0]
+    sparse = SPARSE[layout](X)
+    parameters = {"hidden_layer_sizes": (15, 6), "max_iter": 8} | parameters
+    ours = fit(nnfast, kind, sparse, y, **parameters)
+    theirs = fit(sklearn.neural_network, kind, scipy.sparse.csr_array(X), y, **parameters)
+    dense = fit(nnfast, kind, X, y, **parameters)
+    if parameters.get("warm_start"):
+        for model in (ours, theirs, dense):
+            data = {ours: sparse, theirs: scipy.sparse.csr_array(X), dense: X}[model]
+            model.set_params(max_iter=1)
+            with pytest.warns(ConvergenceWarning):
+                model.fit(data, y)
+            model.partial_fit(data, y)
+    worst = differences(arrays(ours, sparse), arrays(theirs, X))
+    assert all(d <= 1e-8 for d in worst.values()), worst
+    # The blanks change nothing: adding a product with 0 is exact.
+    worst = differences(arrays(ours, sparse), arrays(dense, X))
+    assert all(d <= 1e-8 for d in worst.values()), worst
+    np.testing.assert_array_equal(ours.predict(sparse), dense.predict(X))
+
+
+# ---- L-BFGS ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("activation", FACTORS["activation"])
+@pytest.mark.parametrize(
+    "kind", ["binary", "iris", "wine", "digits", "multilabel", "regression", "poisson", "poisson outputs"]
+)
+def test_same_lbfgs(kind, activation, weighted, sparse):
+    X, y = problem(kind)[2:]
+    X = standardised(X)
+    weights = row_weights(len(X), np.random.RandomState(2)) if weighted else None
+    X = scipy.sparse.csr_array(X) if sparse else X
+    parameters = {"solver": "lbfgs", "activation": activation, "hidden_layer_sizes": (12, 7), "alpha": 0.01}
+    ours, theirs = (
+        weighted_fit(package, kind, X, y, weights, parameters | {"max_iter": 20}, ["fit"])
+        for package in (nnfast, sklearn.neural_network)
+    )
+    assert ours.n_iter_ == theirs.n_iter_
+    assert ours.loss_ == pytest.approx(theirs.loss_, rel=1e-8)
+    for got, want in zip(ours.coefs_ + ours.intercepts_, theirs.coefs_ + theirs.intercepts_, strict=True):
+        assert relative_difference(got, want) <= 1e-6
+    assert ours.t_ == theirs.t_ == 0

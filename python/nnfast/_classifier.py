@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import ClassifierMixin
+from numpy.typing import ArrayLike
+from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import validate_data
+from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
-from nnfast._base import BaseMLP, not_yet
+from nnfast._base import BaseMLP
+from nnfast._network import Array
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
     """Multi-layer perceptron classifier.
 
     A drop-in for :class:`sklearn.neural_network.MLPClassifier`: the same parameters, attributes, messages and, with the
-    same ``random_state``, the same weights up to rounding. It minimises the log-loss by stochastic gradient descent or
-    Adam, and takes binary, multiclass and multilabel targets.
+    same ``random_state``, the same weights up to rounding. It minimises the log-loss by stochastic gradient descent,
+    Adam or L-BFGS, and takes binary, multiclass, multilabel and multi-output targets.
 
     Parameters
     ----------
@@ -40,7 +44,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         - 'sgd' is stochastic gradient descent, with momentum.
         - 'adam' is the method of Kingma and Ba [1]_, with bias correction.
-        - 'lbfgs' is accepted but not supported yet: ``fit`` raises NotImplementedError.
+        - 'lbfgs' is L-BFGS-B of SciPy, a quasi-Newton method on all rows at once. Good for small data. It has no
+          ``partial_fit``, and neither early stopping nor validation.
 
     alpha : float, default=0.0001
         Strength of the L2 penalty on the weights (not on the intercepts): ``alpha / 2 * sum of squares``, divided by
@@ -65,7 +70,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         The exponent of ``learning_rate='invscaling'``. Only used when ``solver='sgd'``.
 
     max_iter : int, default=200
-        The largest number of epochs (passes over the data).
+        The largest number of epochs (passes over the data), or of iterations of L-BFGS.
 
     shuffle : bool, default=True
         Whether to visit the rows in a new random order in every epoch.
@@ -77,13 +82,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     tol : float, default=1e-4
         Training has stalled when its loss (with ``early_stopping``: the validation score) has not improved by at least
         ``tol`` for ``n_iter_no_change`` consecutive epochs. It then stops, unless ``learning_rate='adaptive'``.
+        L-BFGS stops where no slope is larger.
 
     verbose : bool or int, default=False
         Whether to print the loss of every epoch.
 
     warm_start : bool, default=False
-        Whether to continue from the last fit. True is accepted but not supported yet: ``fit`` raises
-        NotImplementedError.
+        Whether ``fit`` continues from the weights that are there: ``loss_curve_`` and ``t_`` go on, ``n_iter_`` and
+        the optimizer start again.
 
     momentum : float, default=0.9
         Share of the last step that is added to the next, between 0 and 1. Only used when ``solver='sgd'``.
@@ -93,8 +99,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     early_stopping : bool, default=False
         Whether to set ``validation_fraction`` of the rows aside, to stop when the score on them stalls, and to keep the
-        weights that scored best. The split is
-        stratified for two classes.
+        weights that scored best. The split is stratified for two classes. ``fit(..., X_val=, y_val=)`` takes validation
+        data of one's own in its place.
 
     validation_fraction : float, default=0.1
         The share of the rows set aside by ``early_stopping``, in [0, 1).
@@ -119,29 +125,46 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         process may use; negative numbers count back from all of them, -1 being all. The results do not depend on it.
         Not in scikit-learn.
 
+    scoring : str, callable or None, default=None
+        What is taken on the validation rows after each epoch, and what early stopping wants to see rise: the accuracy
+        when None, a name from :func:`sklearn.metrics.get_scorer_names`, a callable ``scorer(estimator, X, y)``, or
+        'loss' for minus the loss. Where rows have weights they are passed on as ``sample_weight=``. Not in
+        scikit-learn.
+
+    class_weight : dict, list of dicts, 'balanced' or None, default=None
+        How much each class counts: ``{class: weight}``, 1 for a class that is not there; of several columns a list with
+        a dict for each. 'balanced' means ``n_samples / (n_classes * count of the class)``. The weights multiply
+        ``sample_weight``, also of the rows that early stopping sets aside, not of ``X_val``. ``partial_fit`` takes no
+        'balanced'. Not in scikit-learn.
+
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        The class labels; for multilabel targets, the numbers of the columns.
+    classes_ : ndarray of shape (n_classes,), or a list of them
+        The class labels; for multilabel targets, the numbers of the columns; for several columns of several classes a
+        list with the labels of each.
 
     loss_ : float
         The loss of the last epoch: the mean over its rows, the L2 penalty included, each batch with the weights before
-        its update.
+        its update. Labels and columns are summed over. With L-BFGS that of the final weights.
 
     best_loss_ : float or None
-        The smallest loss of an epoch; None with ``early_stopping``.
+        The smallest loss of an epoch; None with ``early_stopping``. Not set by L-BFGS, as little as the curves, the
+        scores and the best of them.
 
-    loss_curve_ : list of float, length n_iter_
-        The loss of each epoch.
+    loss_curve_ : list of float
+        The loss of each epoch, those of fits that went before with ``warm_start`` or ``partial_fit`` included.
 
     validation_scores_ : list of float or None
-        The accuracy on the validation rows after each epoch; None without ``early_stopping``.
+        The accuracy, or what ``scoring`` says, on the validation rows after each epoch; None without any.
 
     best_validation_score_ : float or None
-        The best of ``validation_scores_``; None without ``early_stopping``.
+        The best of ``validation_scores_``; None without validation rows.
+
+    validation_loss_curve_ : list of float or None
+        The loss on the validation rows after each epoch, without the penalty. Not in scikit-learn.
 
     t_ : int
-        The number of rows seen in training: ``n_iter_`` times the rows that were trained on.
+        The number of rows seen in training: the rows that were trained on, once for each epoch. 0 for L-BFGS.
 
     coefs_ : list of ndarray, length n_layers_ - 1
         ``coefs_[i]`` has shape (neurons of layer i, neurons of layer i + 1) and the dtype of the training data. May be
@@ -157,7 +180,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Names of the features seen in fit, when X had names that are all strings.
 
     n_iter_ : int
-        The number of epochs run.
+        The number of epochs, or of iterations of L-BFGS, that the last fit ran.
 
     n_layers_ : int
         Number of layers, the input and the output included.
@@ -166,7 +189,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Number of output neurons.
 
     out_activation_ : str
-        The activation of the output layer: 'softmax' for three or more classes, else 'logistic'.
+        The activation of the output layer: 'softmax' for three or more classes, else 'logistic'. For several columns
+        of several classes each column has a softmax of its own.
 
     See Also
     --------
@@ -178,11 +202,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     The same data, parameters and ``random_state`` give the weights of scikit-learn 1.9.1 up to rounding. What differs
     from :class:`sklearn.neural_network.MLPClassifier`:
 
-    - ``activation='leaky_relu'`` and ``n_jobs`` are new.
+    - ``activation='leaky_relu'``, ``n_jobs``, ``scoring``, ``class_weight``, validation data of one's own, callbacks
+      and several columns of several classes are new.
     - float32 data is trained in float32 throughout.
     - The results do not depend, to the last bit, on the number of threads, nor a row's prediction on its neighbours.
-    - ``partial_fit``, ``warm_start=True``, ``sample_weight``, sparse X and ``solver='lbfgs'`` are not supported yet and
-      raise NotImplementedError.
+    - After a warm-started fit with early stopping that scores no better, the best weights stay.
+    - A mini-batch whose weights sum to 0 is passed over.
 
     References
     ----------
@@ -203,6 +228,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     >>> clf.score(X_test, y_test)
     1.0
     """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseMLP._parameter_constraints,
+        "class_weight": [StrOptions({"balanced"}), dict, list, None],
+    }
 
     # What the network minimises. A constant here; a parameter of MLPRegressor.
     loss = "log_loss"
@@ -234,6 +264,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         n_iter_no_change=10,
         max_fun=15000,
         n_jobs=None,
+        scoring=None,
+        class_weight=None,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -259,59 +291,103 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
         self.n_jobs = n_jobs
+        self.scoring = scoring
+        self.class_weight = class_weight
 
-    def _validate_input(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-        X, y = validate_data(self, X, y, multi_output=True, dtype=(np.float64, np.float32), order="C")
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        label_binarizer = LabelBinarizer().fit(y)
-        self._label_binarizer = label_binarizer
-        self.classes_ = label_binarizer.classes_
-        return X, label_binarizer.transform(y).astype(bool)
+    def _learn_target(self, y: Array, incremental: bool) -> None:
+        if hasattr(self, "classes_") and self.warm_start:
+            for known, found in self._classes_of(y, "y"):
+                if set(found) != set(known):
+                    raise ValueError(
+                        "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                        f"Previously got {known}, `y` has {found}"
+                    )
+        elif hasattr(self, "classes_") and incremental:
+            self._check_target(y, "y")
+        else:
+            several = type_of_target(y) == "multiclass-multioutput"
+            self._label_binarizer = (_ColumnsBinarizer() if several else LabelBinarizer()).fit(y)
+            self.classes_ = self._label_binarizer.classes_
+
+    def _check_target(self, y: Array, name: str) -> None:
+        for known, found in self._classes_of(y, name):
+            if len(np.setdiff1d(found, known, assume_unique=True)):
+                raise ValueError(
+                    f"`{name}` has classes not in `self.classes_`. `self.classes_` has {known}. '{name}' has {found}."
+                )
+
+    def _classes_of(self, y: Array, name: str) -> list[tuple[Array, Array]]:
+        """The (known, found) classes of y; of each of its columns when they have classes of their own."""
+        if not isinstance(self.classes_, list):
+            return [(self.classes_, unique_labels(y))]
+        if y.ndim != 2 or y.shape[1] != len(self.classes_):
+            raise ValueError(f"`{name}` must have {len(self.classes_)} columns, as in the first fit; got {y.shape}.")
+        return [(known, np.unique(column)) for known, column in zip(self.classes_, y.T, strict=True)]
+
+    def _encode(self, y: Array) -> Array:
+        return self._label_binarizer.transform(y).astype(bool)
+
+    def _decode(self, outputs: Array) -> Array:
+        return self._label_binarizer.inverse_transform(outputs.ravel() if outputs.shape[1] == 1 else outputs)
 
     def _network_loss(self) -> str:
-        return "log_loss" if self._label_binarizer.y_type_ == "multiclass" else "binary_log_loss"
+        return "log_loss" if self._label_binarizer.y_type_.startswith("multiclass") else "binary_log_loss"
 
-    def _validation_score(self, outputs: np.ndarray, y: np.ndarray) -> float:
+    def _class_weights(self, y: Array, incremental: bool) -> Array | None:
+        if self.class_weight is None:
+            return None
+        if y.ndim > 1:
+            return compute_sample_weight(self.class_weight, y)
+        return compute_class_weight(self.class_weight, classes=self.classes_, y=y)[np.searchsorted(self.classes_, y)]
+
+    def _output_groups(self) -> tuple[int, ...]:
+        return tuple(map(len, self.classes_)) if isinstance(self.classes_, list) else ()
+
+    def _validation_score(self, outputs: Array, Y: Array, weights: Array | None) -> float:
         if len(self.classes_) == 1:  # whatever the output, there is only one thing to say
             return 1.0
-        if self.out_activation_ == "softmax":
-            right = outputs.argmax(axis=1) == y.argmax(axis=1)
+        if isinstance(self.classes_, list):
+            right = (self._decode(outputs) == self._decode(Y)).all(axis=1)
+        elif self.out_activation_ == "softmax":
+            right = outputs.argmax(axis=1) == Y.argmax(axis=1)
         else:
-            right = ((outputs > 0.5) == y).all(axis=1)
-        return float(right.mean())
+            right = ((outputs > 0.5) == Y).all(axis=1)
+        return float(np.average(right, weights=weights))
+
+    # ---- predict -------------------------------------------------------------------------------------------------
 
     def predict(self, X):
-        """Predict the class of each row.
+        """Predict the classes of each row.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The input data.
 
         Returns
         -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            The predicted classes; for multilabel targets, an array of 0 and 1 with one column a label.
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            The predicted classes, one column for each of y; for multilabel targets, 0 and 1.
         """
-        outputs = self._outputs(X)
-        return self._label_binarizer.inverse_transform(outputs.ravel() if self.n_outputs_ == 1 else outputs)
+        return self._decode(self._outputs(X))
 
     def predict_proba(self, X):
         """Estimate the probability of each class.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The input data.
 
         Returns
         -------
-        y_prob : ndarray of shape (n_samples, n_classes)
+        y_prob : ndarray of shape (n_samples, n_classes), or a list of them
             The probabilities, in the order of ``classes_``. Of multilabel targets each column has its own: the rows do
-            not sum to 1.
+            not sum to 1. For several columns of several classes a list with an array for each column of y.
         """
         y_prob = self._outputs(X)
+        if isinstance(self.classes_, list):
+            return np.split(y_prob, np.cumsum(self._output_groups())[:-1], axis=1)
         return np.hstack([1 - y_prob, y_prob]) if self.n_outputs_ == 1 else y_prob
 
     def predict_log_proba(self, X):
@@ -319,43 +395,123 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The input data.
 
         Returns
         -------
-        log_y_prob : ndarray of shape (n_samples, n_classes)
+        log_y_prob : ndarray of shape (n_samples, n_classes), or a list of them
             ``log(predict_proba(X))``.
         """
         y_prob = self.predict_proba(X)
-        return np.log(y_prob, out=y_prob)
+        return [np.log(p) for p in y_prob] if isinstance(y_prob, list) else np.log(y_prob, out=y_prob)
 
-    @available_if(lambda self: self._check_solver())
-    def partial_fit(self, X, y, sample_weight=None, classes=None):
-        """Not supported yet: raises NotImplementedError.
+    def score(self, X, y, sample_weight=None):
+        """The accuracy: the share of the rows all of whose classes are predicted.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The input data.
 
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            The target values.
+            The true classes.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Sample weights.
+            How much each row counts.
 
-        classes : array-like of shape (n_classes,), default=None
-            All classes across calls.
-
-        Raises
-        ------
-        NotImplementedError
-            Always.
+        Returns
+        -------
+        score : float
+            Between 0 and 1.
         """
-        raise not_yet("partial_fit")
+        if not isinstance(getattr(self, "classes_", None), list):
+            return super().score(X, y, sample_weight)
+        y_pred, y = self.predict(X), np.asarray(y)
+        if y.shape != y_pred.shape:
+            raise ValueError(f"y must have shape {y_pred.shape}, got {y.shape}.")
+        return float(np.average((y_pred == y).all(axis=1), weights=sample_weight))
+
+    # ---- partial_fit ---------------------------------------------------------------------------------------------
+
+    @available_if(lambda self: self._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
+        """Train for one epoch on the given data, from where the last call ended.
+
+        The optimizer's state, ``t_`` and ``loss_curve_`` continue; an int ``random_state`` gives the same order of the
+        rows at every call. ``early_stopping=True`` and ``class_weight='balanced'`` are not supported.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The input data.
+
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            The target values. Need not hold all of ``classes``.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each row counts; all alike when None.
+
+        classes : array-like of shape (n_classes,), or a list of them, default=None
+            The classes of all calls together; for several columns of several classes a list with those of each column.
+            Needed in the first call, unless ``fit`` came before it.
+
+        Returns
+        -------
+        self : object
+            The estimator, trained further.
+        """
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"class_weight='{self.class_weight}' is not supported by partial_fit, which sees a part of the data. "
+                "Give a dict: sklearn.utils.class_weight.compute_class_weight finds its values."
+            )
+        self._learn_classes(classes, y)
+        return self._fit(X, y, sample_weight, incremental=True)
+
+    def _learn_classes(self, classes: Any, y: Any) -> None:
+        """Take in the `classes` of the first partial_fit, or check that later ones are the same."""
+        known = getattr(self, "classes_", None)
+        columns = isinstance(classes, (list, tuple)) and len(classes) > 0 and all(np.ndim(c) == 1 for c in classes)
+        if isinstance(known, list) or (known is None and columns):
+            binarizer = _ColumnsBinarizer()
+            if known is None:
+                self._label_binarizer = binarizer.fit_classes(classes)
+                self.classes_ = self._label_binarizer.classes_
+            elif classes is not None:
+                given = binarizer.fit_classes(classes).classes_ if columns else []
+                if len(given) != len(known) or not all(map(np.array_equal, given, known)):
+                    raise ValueError(f"`classes={classes!r}` is not the same as in the first fit, was: {known!r}")
+        elif _check_partial_fit_first_call(self, classes):
+            multilabel = type_of_target(y).startswith("multilabel")
+            self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
+        tags.target_tags.multi_output = True
         return tags
+
+
+class _ColumnsBinarizer:
+    """What LabelBinarizer is for one column of classes, for several: an indicator of each class of each column."""
+
+    y_type_ = "multiclass-multioutput"
+
+    def fit(self, y: Array) -> _ColumnsBinarizer:
+        return self.fit_classes(y.T)
+
+    def fit_classes(self, columns: Iterable[ArrayLike]) -> _ColumnsBinarizer:
+        self.classes_ = [np.unique(column) for column in columns]
+        return self
+
+    def transform(self, y: Array) -> Array:
+        """An array (n, number of all classes) of bool."""
+        return np.hstack([column[:, None] == known for column, known in zip(y.T, self.classes_, strict=True)])
+
+    def inverse_transform(self, outputs: Array) -> Array:
+        """The most probable class of each column, an array (n, number of columns)."""
+        groups = np.split(outputs, np.cumsum([len(known) for known in self.classes_])[:-1], axis=1)
+        best = [known[group.argmax(axis=1)] for known, group in zip(self.classes_, groups, strict=True)]
+        return np.column_stack(best)

@@ -318,6 +318,8 @@ class MLP:
     output_groups : sequence of int, default=()
         For "log_loss": sizes of the groups of outputs that each have a softmax of their own, for several things to be
         told at once. Empty: one softmax over all outputs.
+    start : (coefs, intercepts) or None, default=None
+        The first weights, in place of random ones.
 
     Attributes
     ----------
@@ -368,6 +370,7 @@ class MLP:
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
         output_groups: Sequence[int] = (),
+        start: tuple[Sequence[ArrayLike], Sequence[ArrayLike]] | None = None,
     ) -> None:
         self.layer_sizes = tuple(index(size) for size in layer_sizes)
         if len(self.layer_sizes) < 2 or min(self.layer_sizes) < 1:
@@ -403,8 +406,11 @@ class MLP:
         self.out_activation_ = OUTPUT_ACTIVATIONS[loss]
         self.n_steps_ = 0
         self._state: list[tuple[list[Array], list[Array]]] = []
-        rng = random_state if hasattr(random_state, "uniform") else np.random.RandomState(random_state)
-        self.coefs_, self.intercepts_ = draw_weights(rng, self.layer_sizes, self.activation, self.dtype)
+        if start is not None:
+            self.coefs_, self.intercepts_ = ([np.asarray(w, self.dtype) for w in part] for part in start)
+        else:
+            rng = random_state if hasattr(random_state, "uniform") else np.random.RandomState(random_state)
+            self.coefs_, self.intercepts_ = draw_weights(rng, self.layer_sizes, self.activation, self.dtype)
 
     def __repr__(self) -> str:
         sizes = "-".join(map(str, self.layer_sizes))

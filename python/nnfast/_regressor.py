@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
-from sklearn.base import RegressorMixin
-from sklearn.utils import column_or_1d
+from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import validate_data
 
-from nnfast._base import BaseMLP, not_yet
+from nnfast._base import BaseMLP
+from nnfast._network import Array
+from nnfast._validation import r2
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
@@ -19,7 +18,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     A drop-in for :class:`sklearn.neural_network.MLPRegressor`: the same parameters, attributes, messages and, with the
     same ``random_state``, the same weights up to rounding. It minimises the squared error or the Poisson deviance by
-    stochastic gradient descent or Adam, for one or several outputs.
+    stochastic gradient descent, Adam or L-BFGS, for one or several outputs.
 
     Parameters
     ----------
@@ -44,7 +43,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
         - 'sgd' is stochastic gradient descent, with momentum.
         - 'adam' is the method of Kingma and Ba [1]_, with bias correction.
-        - 'lbfgs' is accepted but not supported yet: ``fit`` raises NotImplementedError.
+        - 'lbfgs' is L-BFGS-B of SciPy, a quasi-Newton method on all rows at once. Good for small data. It has no
+          ``partial_fit``, and neither early stopping nor validation.
 
     alpha : float, default=0.0001
         Strength of the L2 penalty on the weights (not on the intercepts): ``alpha / 2 * sum of squares``, divided by
@@ -69,7 +69,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         The exponent of ``learning_rate='invscaling'``. Only used when ``solver='sgd'``.
 
     max_iter : int, default=200
-        The largest number of epochs (passes over the data).
+        The largest number of epochs (passes over the data), or of iterations of L-BFGS.
 
     shuffle : bool, default=True
         Whether to visit the rows in a new random order in every epoch.
@@ -81,13 +81,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     tol : float, default=1e-4
         Training has stalled when its loss (with ``early_stopping``: the validation score) has not improved by at least
         ``tol`` for ``n_iter_no_change`` consecutive epochs. It then stops, unless ``learning_rate='adaptive'``.
+        L-BFGS stops where no slope is larger.
 
     verbose : bool or int, default=False
         Whether to print the loss of every epoch.
 
     warm_start : bool, default=False
-        Whether to continue from the last fit. True is accepted but not supported yet: ``fit`` raises
-        NotImplementedError.
+        Whether ``fit`` continues from the weights that are there: ``loss_curve_`` and ``t_`` go on, ``n_iter_`` and
+        the optimizer start again.
 
     momentum : float, default=0.9
         Share of the last step that is added to the next, between 0 and 1. Only used when ``solver='sgd'``.
@@ -97,7 +98,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     early_stopping : bool, default=False
         Whether to set ``validation_fraction`` of the rows aside, to stop when the score on them stalls, and to keep the
-        weights that scored best.
+        weights that scored best. ``fit(..., X_val=, y_val=)`` takes validation data of one's own in its place.
 
     validation_fraction : float, default=0.1
         The share of the rows set aside by ``early_stopping``, in [0, 1).
@@ -122,26 +123,36 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         process may use; negative numbers count back from all of them, -1 being all. The results do not depend on it.
         Not in scikit-learn.
 
+    scoring : str, callable or None, default=None
+        What is taken on the validation rows after each epoch, and what early stopping wants to see rise: R2 when None,
+        a name from :func:`sklearn.metrics.get_scorer_names`, a callable ``scorer(estimator, X, y)``, or 'loss' for
+        minus the loss. Where rows have weights they are passed on as ``sample_weight=``. Not in scikit-learn.
+
     Attributes
     ----------
     loss_ : float
         The loss of the last epoch: the mean over its rows, the L2 penalty included, each batch with the weights before
-        its update. The squared error is a mean over the outputs, the Poisson deviance a sum.
+        its update. The squared error is a mean over the outputs, the Poisson deviance a sum. With L-BFGS that of the
+        final weights, both summed over the outputs, as the gradient is.
 
     best_loss_ : float or None
-        The smallest loss of an epoch; None with ``early_stopping``.
+        The smallest loss of an epoch; None with ``early_stopping``. Not set by L-BFGS, as little as the curves, the
+        scores and the best of them.
 
-    loss_curve_ : list of float, length n_iter_
-        The loss of each epoch.
+    loss_curve_ : list of float
+        The loss of each epoch, those of fits that went before with ``warm_start`` or ``partial_fit`` included.
 
     validation_scores_ : list of float or None
-        The R2 score on the validation rows after each epoch; None without ``early_stopping``.
+        R2, or what ``scoring`` says, on the validation rows after each epoch; None without any.
 
     best_validation_score_ : float or None
-        The best of ``validation_scores_``; None without ``early_stopping``.
+        The best of ``validation_scores_``; None without validation rows.
+
+    validation_loss_curve_ : list of float or None
+        The loss on the validation rows after each epoch, without the penalty. Not in scikit-learn.
 
     t_ : int
-        The number of rows seen in training: ``n_iter_`` times the rows that were trained on.
+        The number of rows seen in training: the rows that were trained on, once for each epoch. 0 for L-BFGS.
 
     coefs_ : list of ndarray, length n_layers_ - 1
         ``coefs_[i]`` has shape (neurons of layer i, neurons of layer i + 1) and the dtype of the training data. May be
@@ -157,7 +168,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Names of the features seen in fit, when X had names that are all strings.
 
     n_iter_ : int
-        The number of epochs run.
+        The number of epochs, or of iterations of L-BFGS, that the last fit ran.
 
     n_layers_ : int
         Number of layers, the input and the output included.
@@ -178,11 +189,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     The same data, parameters and ``random_state`` give the weights of scikit-learn 1.9.1 up to rounding. What differs
     from :class:`sklearn.neural_network.MLPRegressor`:
 
-    - ``activation='leaky_relu'`` and ``n_jobs`` are new.
+    - ``activation='leaky_relu'``, ``n_jobs``, ``scoring``, validation data of one's own and callbacks are new.
     - float32 data is trained in float32 throughout: y is cast to X's dtype.
+    - ``loss='poisson'`` raises ValueError for a negative y, and there is no ``partial_fit`` with L-BFGS.
     - The results do not depend, to the last bit, on the number of threads, nor a row's prediction on its neighbours.
-    - ``partial_fit``, ``warm_start=True``, ``sample_weight``, sparse X and ``solver='lbfgs'`` are not supported yet and
-      raise NotImplementedError.
+    - After a warm-started fit with early stopping that scores no better, the best weights stay.
+    - A mini-batch whose weights sum to 0 is passed over.
 
     References
     ----------
@@ -235,6 +247,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         n_iter_no_change=10,
         max_fun=15000,
         n_jobs=None,
+        scoring=None,
     ):
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -261,31 +274,33 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
         self.n_jobs = n_jobs
+        self.scoring = scoring
 
-    def _validate_input(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, dtype=(np.float64, np.float32), order="C")
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        return X, y
+    def _learn_target(self, y: Array, incremental: bool) -> None:
+        self._check_target(y, "y")
+
+    def _check_target(self, y: Array, name: str) -> None:
+        if self.loss == "poisson" and (y < 0).any():
+            raise ValueError(f"Some values of {name} are negative; loss='poisson' needs values of 0 and above.")
+
+    def _encode(self, y: Array) -> Array:
+        return y
+
+    def _decode(self, outputs: Array) -> Array:
+        return outputs.ravel() if outputs.shape[1] == 1 else outputs
 
     def _network_loss(self) -> str:
         return self.loss
 
-    def _validation_score(self, outputs: np.ndarray, y: np.ndarray) -> float:
-        if not np.isfinite(outputs).all():
-            return np.nan
-        unexplained = ((y - outputs) ** 2).sum(axis=0, dtype=np.float64)
-        total = ((y - y.mean(axis=0)) ** 2).sum(axis=0, dtype=np.float64)
-        # Of a constant target everything is explained, or nothing.
-        share = np.divide(unexplained, total, out=(unexplained > 0).astype(np.float64), where=total > 0)
-        return float((1 - share).mean())
+    def _validation_score(self, outputs: Array, Y: Array, weights: Array | None) -> float:
+        return r2(outputs, Y, weights)
 
     def predict(self, X):
         """Predict the target of each row.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The input data.
 
         Returns
@@ -293,27 +308,30 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             The predicted values, in the wider dtype of X and of the weights.
         """
-        outputs = self._outputs(X)
-        return outputs.ravel() if outputs.shape[1] == 1 else outputs
+        return self._decode(self._outputs(X))
 
     @available_if(lambda self: self._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None):
-        """Not supported yet: raises NotImplementedError.
+        """Train for one epoch on the given data, from where the last call ended.
+
+        The optimizer's state, ``t_`` and ``loss_curve_`` continue; an int ``random_state`` gives the same order of the
+        rows at every call. ``early_stopping=True`` is not supported.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The input data.
 
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             The target values.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Sample weights.
+            How much each row counts; all alike when None.
 
-        Raises
-        ------
-        NotImplementedError
-            Always.
+        Returns
+        -------
+        self : object
+            The estimator, trained further.
         """
-        raise not_yet("partial_fit")
+        return self._fit(X, y, sample_weight, incremental=True)
