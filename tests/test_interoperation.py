@@ -107,6 +107,11 @@ def strided(X):
     return wide[::2, ::3]
 
 
+def unaligned(X):
+    """At an odd address, as a field of a packed record or a piece of a message may be."""
+    return np.frombuffer(b" " + X.tobytes(), np.uint8)[1:].view(X.dtype).reshape(X.shape)
+
+
 def read_only(X):
     X = X.copy()
     X.flags.writeable = False
@@ -138,7 +143,7 @@ FORMS = {
     "strided": lambda X, folder: strided(X),
     "reversed": lambda X, folder: X[::-1, ::-1].copy()[::-1, ::-1],
     "byte-swapped": lambda X, folder: X.astype(X.dtype.newbyteorder()),
-    "unaligned": lambda X, folder: np.frombuffer(b" " + X.tobytes(), np.uint8)[1:].view(X.dtype).reshape(X.shape),
+    "unaligned": lambda X, folder: unaligned(X),
     "long double": lambda X, folder: X.astype(np.longdouble),
     "float16": lambda X, folder: X.astype(np.float16),
     **{name: lambda X, folder, name=name: X.astype(name) for name in ("int8", "uint8", "int32", "uint64")},
@@ -178,6 +183,7 @@ TARGETS = {
     "polars": polars.Series,
     "float32": lambda y: y.astype(np.float32),
     "read-only": read_only,
+    "unaligned": unaligned,
     "reversed": lambda y: y[::-1].copy()[::-1],
     "byte-swapped": lambda y: y.astype(y.dtype.newbyteorder()),
 }
