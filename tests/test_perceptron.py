@@ -11,9 +11,6 @@ import platform
 import re
 import sys
 import warnings
-from importlib.util import find_spec
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -313,33 +310,6 @@ def test_the_number_of_samples_side_by_side_changes_nothing():
 )
 def test_estimator_checks(estimator, check):
     check(estimator)
-
-
-def sklearn_test_module():
-    """scikit-learn's own test_perceptron.py, importing nnfast's Perceptron."""
-    folder = find_spec("sklearn").submodule_search_locations[0]
-    source = (Path(folder) / "linear_model" / "tests" / "test_perceptron.py").read_text()
-    old = "from sklearn.linear_model import Perceptron"
-    assert source.count(old) == 1
-    module = ModuleType("sklearn_test_perceptron")
-    exec(compile(source.replace(old, "from nnfast import Perceptron"), module.__name__, "exec"), module.__dict__)
-    assert module.Perceptron is Perceptron
-    return module
-
-
-def test_the_tests_of_scikit_learn():
-    module = sklearn_test_module()
-    n_run = 0
-    for name, test in vars(module).items():
-        if not name.startswith("test_"):
-            continue
-        marks = getattr(test, "pytestmark", [])
-        assert all(mark.name == "parametrize" for mark in marks)
-        names = [mark.args[0] for mark in marks]
-        for values in itertools.product(*(mark.args[1] for mark in marks)):
-            test(**dict(zip(names, values, strict=True)))
-            n_run += 1
-    assert n_run >= 4
 
 
 def test_parameters():
