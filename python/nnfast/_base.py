@@ -31,7 +31,17 @@ from sklearn.utils.fixes import _get_additional_lbfgs_options_dict
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from nnfast._network import MLP, Array, Objective, SparseRows, Training, as_rows, canonical_activation, dense_rows, forward
+from nnfast._network import (
+    MLP,
+    Array,
+    Objective,
+    SparseRows,
+    Training,
+    as_rows,
+    canonical_activation,
+    dense_rows,
+    forward,
+)
 from nnfast._validation import Part, Sample, hold_out, mean_loss
 
 STOCHASTIC_SOLVERS = ("sgd", "adam")

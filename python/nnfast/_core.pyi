@@ -4,7 +4,7 @@ from typing import Any, Final, Self, TypeAlias, final
 from numpy.typing import NDArray
 
 # Rows of inputs: a matrix, or the values, indices and indptr of a sparse one; more may follow these three.
-_Rows: TypeAlias = NDArray[Any] | tuple[Any, ...]
+_Inputs: TypeAlias = NDArray[Any] | tuple[Any, ...]
 
 ACTIVATIONS: Final[tuple[str, ...]]
 LOSSES: Final[tuple[str, ...]]
@@ -24,7 +24,7 @@ def activate(activation: str, x: NDArray[Any], out: NDArray[Any]) -> None: ...
 def activate_grad(activation: str, x: NDArray[Any], out: NDArray[Any]) -> None: ...
 def softmax(x: NDArray[Any], out: NDArray[Any]) -> None: ...
 def forward(
-    X: _Rows,
+    X: _Inputs,
     coefs: Sequence[NDArray[Any]],
     intercepts: Sequence[NDArray[Any]],
     activations: Sequence[str],
@@ -56,10 +56,10 @@ class Network:
     ) -> Self: ...
     def load(self, part: int, coefs: Sequence[NDArray[Any]], intercepts: Sequence[NDArray[Any]]) -> None: ...
     def store(self, part: int, coefs: Sequence[NDArray[Any]], intercepts: Sequence[NDArray[Any]]) -> None: ...
-    def forward(self, X: _Rows, out: NDArray[Any]) -> None: ...
+    def forward(self, X: _Inputs, out: NDArray[Any]) -> None: ...
     def train_epoch(
         self,
-        X: _Rows,
+        X: _Inputs,
         Y: NDArray[Any],
         order: NDArray[Any] | None,
         batch_size: int,
@@ -68,7 +68,7 @@ class Network:
     ) -> tuple[float, float, int]: ...
     @property
     def steps(self) -> int: ...
-    def gradients(self, X: _Rows, Y: NDArray[Any], weights: NDArray[Any] | None = ...) -> tuple[float, float]: ...
+    def gradients(self, X: _Inputs, Y: NDArray[Any], weights: NDArray[Any] | None = ...) -> tuple[float, float]: ...
 
 @final
 class Neuron:

@@ -45,7 +45,7 @@ cdef class _View:
 
 
 cdef _View _view(object array, str name, str dtype, int ndim, bint writable=False):
-    """The buffer of an array of this number of dimensions and dtype: "f", "d" float; "i", "q" int32, int64; "?" bool."""
+    """The buffer of an array of this number of dimensions and dtype: "f", "d" floats; "i", "q" int32, int64; "?"."""
     cdef _View view = _View.__new__(_View)
     PyObject_GetBuffer(array, &view.buffer, PyBUF_FORMAT | PyBUF_STRIDES | (PyBUF_WRITABLE if writable else 0))
     view.held = True

@@ -776,8 +776,8 @@ static void train(int activation, int loss, int solver, nnf_index batch, nnf_ind
 /* The bits of these results, by element type, without and with FMA. They are the same for every processor, compiler and
  * number of threads; to change one is to change the results of users. */
 static const uint64_t story_digests[2][2] = {
-    {0x407669acdd5b710du, 0x1055c638530e470eu},
-    {0xea25a4d5970c4dc8u, 0x1d457cfabb764d9bu},
+    {0x0056457c4fe7ebd0u, 0x1aa9ce431aa2692au},
+    {0x8118aa4fe75e4b17u, 0x8798f9b2ffa4babcu},
 };
 
 static void test_story(void)
