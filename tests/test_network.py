@@ -6,9 +6,11 @@ from itertools import chain, pairwise
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import reference
-from nnfast import MLP, _core
+from nnfast import MLP, _core, ops
+from nnfast._network import Objective, as_rows
 
 ACTIVATIONS = ["identity", "logistic", "tanh", "relu", "leaky_relu"]
 LOSSES = list(reference.LINKS)
@@ -410,3 +412,180 @@ def test_starts_from_given_weights():
     assert same.train_epoch(X, Y, 4) == first.train_epoch(X, Y, 4)
     with pytest.raises(ValueError):
         MLP((3, 4, 2), start=(first.coefs_[::-1], first.intercepts_)).forward(X)
+
+
+# ---- weights of rows, sparse rows, groups of outputs -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_weight_counts_like_so_many_rows(loss):
+    """To rounding: chains of some 60 rows, whose terms are added in another order."""
+    network, X, Y = problem((5, 9, 3), 30, activation="tanh", loss=loss, alpha=0.2)
+    weights = np.arange(30) % 4
+    X_all, Y_all = X.repeat(weights, axis=0), Y.repeat(weights, axis=0)
+    assert network.loss(X, Y, weights) == pytest.approx(network.loss(X_all, Y_all), rel=1e-13)
+    got, expected = network.gradients(X, Y, weights), network.gradients(X_all, Y_all)
+    for g, e in zip(chain(*got), chain(*expected), strict=True):
+        np.testing.assert_allclose(g, e, rtol=1e-12, atol=1e-14)
+    other = copy.deepcopy(network)
+    losses = network.train_epoch(X, Y, 30, weights=weights), other.train_epoch(X_all, Y_all, len(X_all))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-13)
+    for w, e in zip(network.coefs_ + network.intercepts_, other.coefs_ + other.intercepts_, strict=True):
+        np.testing.assert_allclose(w, e, rtol=1e-9, atol=1e-11)
+
+
+def test_weights_of_one_change_no_bit_and_their_scale_only_the_last():
+    network, X, Y = problem((5, 9, 3), 30, "float32", alpha=0.1)
+    ones, doubles = copy.deepcopy(network), copy.deepcopy(network)
+    loss = network.train_epoch(X, Y, 8)
+    assert ones.train_epoch(X, Y, 8, weights=np.ones(30)) == loss
+    assert bits(ones) == bits(network)
+    doubles.alpha = 0.2  # the penalty is divided by the sum of the weights too
+    assert doubles.train_epoch(X, Y, 8, weights=np.full(30, 2)) == loss
+    assert bits(doubles) == bits(network)
+
+
+def test_a_batch_without_weight_is_no_step():
+    network, X, Y = problem((5, 9, 3), 30)
+    other = copy.deepcopy(network)
+    weights = np.ones(30)
+    weights[10:20] = 0
+    network.train_epoch(X, Y, 10, weights=weights)
+    other.train_epoch(X, Y, 10, order=[*range(10), *range(20, 30)])
+    assert network.n_steps_ == 2
+    assert bits(network) == bits(other)
+    for call in (network.loss, network.gradients, lambda *data: network.train_epoch(*data[:2], 10, None, data[2])):
+        with pytest.raises(ValueError, match="sum to 0"):
+            call(X, Y, np.zeros(30))
+        with pytest.raises(ValueError, match="weights has shape"):
+            call(X, Y, np.ones(29))
+
+
+def sparse_problem(n, n_in, dtype, **options):
+    """A problem whose X is mostly 0, with empty rows and columns; X dense and as CSR."""
+    network, X, Y = problem((n_in, 35, 20, 3), n, dtype, **options)
+    X[np.random.default_rng(1).random(X.shape) < 0.8] = 0
+    X[3] = X[:, 5] = 0
+    return network, X, Y, scipy.sparse.csr_array(X)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("n", "n_in", "batch"), [(40, 7, 13), (40, 120, 40), (4500, 60, 4300)])
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_sparse_rows_give_the_bits_of_dense_ones(n, n_in, batch, dtype, n_jobs):
+    """Also where few rows a thread split the columns, and where a batch is longer than one chain of samples."""
+    network, X, Y, csr = sparse_problem(n, n_in, dtype, alpha=0.1, n_jobs=n_jobs)
+    other = copy.deepcopy(network)
+    weights, order = np.random.default_rng(2).random(n), np.random.default_rng(3).permutation(n)
+    assert network.loss(csr, Y, weights) == network.loss(X, Y, weights)
+    for s, d in zip(chain(*network.gradients(csr, Y)), chain(*network.gradients(X, Y)), strict=True):
+        np.testing.assert_array_equal(s, d)
+    for _ in range(2):
+        assert network.train_epoch(csr, Y, batch, order, weights) == other.train_epoch(X, Y, batch, order, weights)
+    assert bits(network) == bits(other)
+    for rows in (slice(None), slice(0, 5)):  # weights packed for the call, and read where they lie
+        np.testing.assert_array_equal(network.forward(csr[rows]), network.forward(X[rows]))
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "coo", "lil", "unsorted", "duplicates", "int64", "unaligned"])
+def test_any_sparse_matrix_will_do(form):
+    network, X, Y, csr = sparse_problem(30, 9, "float64")
+    matrix = {"csr": scipy.sparse.csr_matrix, "csc": scipy.sparse.csc_array, "coo": scipy.sparse.coo_array,
+              "lil": scipy.sparse.lil_matrix}.get(form, scipy.sparse.csr_array)(csr)  # fmt: skip
+    if form == "unsorted":
+        for begin, end in pairwise(matrix.indptr):
+            for array in (matrix.indices, matrix.data):
+                array[begin:end] = array[begin:end][::-1].copy()
+        matrix.has_sorted_indices = matrix.has_canonical_format = False
+    elif form == "duplicates":
+        entries = csr.tocoo()
+        data, coords = np.concatenate([entries.data / 2] * 2), [np.concatenate([c, c]) for c in entries.coords]
+        matrix = scipy.sparse.coo_array((data, coords), csr.shape)
+    elif form == "int64":
+        matrix.indices, matrix.indptr = matrix.indices.astype(np.int64), matrix.indptr.astype(np.int64)
+    elif form == "unaligned":
+        matrix.data = np.frombuffer(b" " + matrix.data.tobytes(), offset=1)
+        assert not matrix.data.flags.aligned
+    before = matrix.copy()
+    np.testing.assert_array_equal(network.forward(matrix), network.forward(X))
+    assert network.loss(matrix, Y) == network.loss(X, Y)
+    assert (matrix != before).nnz == 0 and matrix.nnz == before.nnz, "the caller's matrix is not changed"
+
+
+@pytest.mark.parametrize(
+    ("indices", "indptr"),
+    [
+        ([0, 9], [0, 1, 2]),
+        ([0, -1], [0, 1, 2]),
+        ([2, 1], [0, 2, 2]),
+        ([1, 1], [0, 2, 2]),
+        ([0, 1], [0, 1, 3]),
+        ([0, 1], [-1, 1, 2]),
+        ([0, 1], [1, 0, 2]),
+        ([0], [0, 1, 1]),
+        ([0, 1], []),
+    ],
+)
+def test_rows_that_are_no_sparse_matrix(indices, indptr):
+    """What the engine itself says, of arrays that scipy would never make."""
+    arrays = np.ones(2), np.array(indices, np.int32), np.array(indptr, np.int64)
+    engine = _core.Network("d", [4, 1], ["identity"], "squared_error", "sgd", max_batch=2, sparse=True)
+    out, Y = np.zeros((2, 1)), np.zeros((2, 1))
+    for call in (
+        lambda: engine.forward(arrays, out),
+        lambda: engine.train_epoch(arrays, Y, None, 2, np.zeros(1)),
+        lambda: engine.gradients(arrays, Y),
+        lambda: _core.forward(arrays, [np.ones((4, 1))], [np.ones(1)], ["identity"], out, 1),
+    ):
+        with pytest.raises(ValueError):
+            call()
+    good = np.ones(2), np.array([0, 3], np.int32), np.array([0, 1, 2])
+    assert engine.train_epoch(good, Y, None, 2, np.zeros(1))[2] == 1
+    dense_only = _core.Network("d", [4, 1], ["identity"], "squared_error", "sgd", max_batch=2)
+    with pytest.raises(ValueError):
+        dense_only.train_epoch(good, Y, None, 2, np.zeros(1))
+
+
+def test_groups_of_outputs_are_softmaxes_side_by_side():
+    groups = (3, 2, 1)
+    network, X, _ = problem((5, 8, 6), 20, loss="log_loss", output_groups=groups, alpha=0.1)
+    Y = np.concatenate([np.eye(n)[np.arange(20) % n] for n in groups], axis=1)
+    linear = MLP((5, 8, 6), dtype="float64", start=(network.coefs_, network.intercepts_))
+    z, got, ends = linear.forward(X), network.forward(X), np.cumsum(groups)
+    for begin, end in zip(ends - groups, ends, strict=True):
+        np.testing.assert_array_equal(got[:, begin:end], ops.softmax(z[:, begin:end]))
+    p = np.clip(got, np.finfo(float).eps, 1 - np.finfo(float).eps)
+    penalty = 0.05 * sum((W**2).sum() for W in network.coefs_) / 20
+    assert network.loss(X, Y) == pytest.approx(-(Y * np.log(p)).sum() / 20 + penalty, rel=1e-14)
+    slope = central_difference(lambda: network.loss(X, Y), network.coefs_[0], 7, 2.0**-12)
+    assert network.gradients(X, Y)[0][0].flat[7] == pytest.approx(slope, rel=1e-5)
+    with network.training(20) as training:
+        np.testing.assert_array_equal(training.forward(X), got)
+    for wrong, loss in [((3, 2), "log_loss"), ((6, 0), "log_loss"), ((3, 3), "binary_log_loss")]:
+        with pytest.raises(ValueError, match="output_groups"):
+            MLP((5, 6), loss=loss, output_groups=wrong)
+
+
+# ---- the objective ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_objective_is_loss_and_gradients_of_a_vector(dtype):
+    network, X, Y, csr = sparse_problem(30, 9, dtype, alpha=0.3)
+    weights = np.random.default_rng(2).random(30)
+    objective = Objective(network, as_rows(csr, dtype), Y, weights)
+    assert objective.start.dtype == np.float64
+    for part, expected in zip(objective.unpack(objective.start), (network.coefs_, network.intercepts_), strict=True):
+        for p, e in zip(part, expected, strict=True):
+            assert p.dtype == e.dtype
+            np.testing.assert_array_equal(p, e)
+    elsewhere = objective.start + 0.25
+    objective(elsewhere)
+    loss, gradient = objective(objective.start)
+    assert loss == network.loss(X, Y, weights)
+    assert gradient.dtype == np.float64
+    np.testing.assert_array_equal(
+        gradient, np.concatenate([g.ravel() for g in chain(*network.gradients(X, Y, weights))])
+    )
+    with pytest.raises(ValueError, match="sum to 0"):
+        Objective(network, X, Y, np.zeros(30))
