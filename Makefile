@@ -106,13 +106,12 @@ $(venv)/.installed: $(venv)/.build $(package)
 	$(pip) install --no-build-isolation -Cbuild-dir=$(root)/wheel .
 	touch $@
 
-# Those it is compared with have an environment of their own. The first index has PyTorch without CUDA, a tenth of the
-# size. One that cannot be installed is left out; the benchmark says so.
+# Those it is compared with have an environment of their own. One that cannot be installed is left out; the benchmark
+# says so.
 $(root)/bench/.installed: $(venv)/.build $(package)
 	$(PYTHON) -m venv $(root)/bench
 	$(pip) wheel --no-deps --no-build-isolation -Cbuild-dir=$(root)/wheel --wheel-dir $(root)/bench .
 	$(root)/bench/bin/python -m pip install --quiet --force-reinstall --no-deps $(root)/bench/*.whl
 	$(root)/bench/bin/python -m pip install --quiet nnfast
-	-$(root)/bench/bin/python -m pip install --quiet torch --index-url https://download.pytorch.org/whl/cpu || \
-		$(root)/bench/bin/python -m pip install --quiet torch
+	-$(root)/bench/bin/python -m pip install --quiet torch
 	touch $@

@@ -171,9 +171,12 @@ def label(case):
 
 
 def check_grid_case(case):
-    kind, *parameters = (FACTORS[factor][level] for factor, level in case.items())
+    kind, *levels = (FACTORS[factor][level] for factor, level in case.items())
+    parameters = dict(ChainMap(*levels))
+    if case["batch"] == "7":  # steps are many and noisy: at the full rates some fits diverge, others double any rounding
+        parameters["learning_rate_init"] /= 4
     _, _, X, y = problem(kind)
-    assert_same_fit(kind, standardised(X), y, 1e-8, max_iter=20, **dict(ChainMap(*parameters)))
+    assert_same_fit(kind, standardised(X), y, 1e-8, max_iter=20, **parameters)
 
 
 COVERING = list(covering_cases())
