@@ -84,7 +84,6 @@ static void watch_forks(void)
 
 int nnf_processors(void)
 {
-    pthread_once(&fork_watch, watch_forks);
 #ifdef _OPENMP
     return omp_get_num_procs(); /* not this thread's affinity: OpenMP may have bound the thread to one of them */
 #else
@@ -94,6 +93,7 @@ int nnf_processors(void)
 
 int nnf_max_threads(void)
 {
+    pthread_once(&fork_watch, watch_forks);
 #ifdef _OPENMP
     if (!atomic_load(&forked) && !omp_in_parallel())
         return (int)nnf_min(nnf_processors(), nnf_min(omp_get_max_threads(), omp_get_thread_limit()));

@@ -1,5 +1,7 @@
 """How many threads a call uses, who may limit them, and that the GIL is free meanwhile.
 
+What a fork does to threads is in test_faults.py.
+
 The size of a team is counted, not believed: OpenMP keeps its threads, so the operating system's list of them grows by
 the largest team so far, less the calling thread. That, and a limit in the environment, needs a fresh process each time.
 """
@@ -63,7 +65,7 @@ def run(code, *, first="", **environment):
     """What code prints in a fresh process, in words. One that hangs is stopped after minutes, and fails."""
     limits = ("OMP_", "GOMP_", "KMP_", "LOKY_")
     env = {name: value for name, value in os.environ.items() if not name.startswith(limits)} | environment
-    env["OPENBLAS_NUM_THREADS"] = "1"  # it ends its threads before a fork, and would confuse the count
+    env["OPENBLAS_NUM_THREADS"] = "1"  # its threads come and go, and would confuse the count
     program = [sys.executable, "-c", first + COMMON + code]
     done = subprocess.run(program, capture_output=True, text=True, env=env, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -188,30 +190,6 @@ parallel(lambda: found.append((_threads.available(), train())), 2)
 print(team(), *found[0], *found[1])
 """
     assert run(OPENMP + code) == ["2", "1", expected, "1", expected]
-
-
-# ---- fork ------------------------------------------------------------------------------------------------------------
-
-FORK = """
-sys.stdout.flush()
-child = os.fork()
-if child == 0:
-    bits = train()
-    print(_threads.available(), os_threads(), bits, flush=True)
-    os._exit(0)
-assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-bits = train(); print(team(), bits)
-"""
-
-
-def test_a_forked_child_runs_alone(expected):
-    assert run("train()" + FORK) == ["1", "1", expected, str(CPUS), expected]
-
-
-@pytest.mark.usefixtures("_openmp_of_gcc")
-def test_fork_after_another_library_used_openmp(expected):
-    """nnfast, only imported so far, notices the fork: in the child OpenMP would wait for threads that are not there."""
-    assert run(OPENMP + "parallel(lambda: None, 2)" + FORK) == ["1", "1", expected, str(CPUS), expected]
 
 
 # ---- CPU affinity ----------------------------------------------------------------------------------------------------
