@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from nnfast import _core, ops
+from nnfast import _core, _threads, ops
 
 
 def cpu_model() -> str:
@@ -48,7 +48,7 @@ def describe(packages: list[str]) -> dict[str, object]:
         "cpus": os.process_cpu_count() if hasattr(os, "process_cpu_count") else len(os.sched_getaffinity(0)),
         "load_before": os.getloadavg()[0],
         "isa": _core.active_isa(),
-        "nnfast_threads": _core.max_threads(),
+        "nnfast_threads": _threads.available(),
         "libraries": [
             {key: pool.get(key) for key in ("internal_api", "num_threads", "architecture", "version")}
             for pool in threadpool_info()

@@ -17,6 +17,9 @@
 
 typedef ptrdiff_t nnf_index;
 
+/* Seen outside the shared library; all other names are hidden. */
+#define NNF_EXPORT __attribute__((visibility("default")))
+
 /* ---- status ------------------------------------------------------------------------------------------------- */
 
 typedef enum nnf_status {
@@ -83,9 +86,12 @@ const char *nnf_solver_name(int solver);
 
 /* ---- threads and memory ------------------------------------------------------------------------------------- */
 
+/* CPUs that the process may run on; 1 without OpenMP. */
+int nnf_processors(void);
+
 /* Threads that a call may use now: what OpenMP would give the calling thread, within the CPUs of the process; 1 in a
- * forked child. */
-int nnf_max_threads(void);
+ * forked child. threadpoolctl tells this library from others by the name of this function. */
+NNF_EXPORT int nnf_max_threads(void);
 
 /* For tests: the engine's allocation number `countdown` from now (0 is the next) fails; negative: none fails. */
 void nnf_fail_allocation(nnf_index countdown);

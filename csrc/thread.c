@@ -82,14 +82,21 @@ static void watch_forks(void)
     pthread_atfork(NULL, NULL, after_fork_in_child);
 }
 
+int nnf_processors(void)
+{
+#ifdef _OPENMP
+    return omp_get_num_procs(); /* not this thread's affinity: OpenMP may have bound the thread to one of them */
+#else
+    return 1;
+#endif
+}
+
 int nnf_max_threads(void)
 {
     pthread_once(&fork_watch, watch_forks);
 #ifdef _OPENMP
-    if (!atomic_load(&forked) && !omp_in_parallel()) {
-        int threads = omp_get_max_threads(), processors = omp_get_num_procs();
-        return threads < processors ? threads : processors;
-    }
+    if (!atomic_load(&forked) && !omp_in_parallel())
+        return (int)nnf_min(nnf_processors(), nnf_min(omp_get_max_threads(), omp_get_thread_limit()));
 #endif
     return 1;
 }

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-from nnfast import _core
+from nnfast import _core, _threads
 
 ROOT = Path(__file__).parents[1]
 CSRC = ROOT / "csrc"
@@ -216,16 +216,16 @@ def test_calls_go_down(objects):
     assert [f"{a} -> {b}" for a, b in sorted(arrows) if level[a] <= level[b]] == []
 
 
-def test_the_extension_exports_its_init_function_only():
+def test_the_extension_exports_its_init_function_and_its_mark():
     exported = symbols(_core.__file__, "-D", "--defined-only")
-    assert exported == {"PyInit__core"}
+    assert exported == {"PyInit__core", *_threads.Controller.check_symbols}
 
 
 # ---- the Python package ---------------------------------------------------------------------------------------------
 
 # module: (modules of nnfast it may import, other packages it may import besides the standard library)
 ARROWS = {
-    "_threads": ({"_core"}, set()),
+    "_threads": ({"_core"}, {"threadpoolctl"}),
     "ops": ({"_core", "_threads"}, {"numpy"}),
     "_network": ({"_core", "_threads"}, {"numpy"}),
     "_validation": ({"_network"}, {"numpy", "scipy", "sklearn"}),
@@ -233,7 +233,7 @@ ARROWS = {
     "_classifier": ({"_base", "_network"}, {"numpy", "sklearn"}),
     "_regressor": ({"_base", "_network", "_validation"}, {"sklearn"}),
     "_perceptron": ({"_core", "ops"}, {"numpy", "scipy", "sklearn"}),
-    "__init__": ({"_core", "ops", "_network", "_classifier", "_regressor", "_perceptron"}, set()),
+    "__init__": ({"_core", "ops", "_network", "_classifier", "_regressor", "_perceptron", "_threads"}, set()),
 }
 
 

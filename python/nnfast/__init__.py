@@ -1,7 +1,7 @@
 """Fast perceptrons and multilayer perceptrons for CPUs.
 
 ``MLPClassifier``, ``MLPRegressor`` and ``Perceptron`` are scikit-learn estimators with scikit-learn's parameters and
-numbers; ``MLP`` is the network itself and needs NumPy only; ``nnfast.ops`` holds the array functions they are made of.
+numbers; ``MLP`` is the network itself, on NumPy arrays; ``nnfast.ops`` holds the array functions they are made of.
 
 scikit-learn is imported when an estimator is first touched, not before (PEP 562).
 """
@@ -53,10 +53,10 @@ def show_config() -> None:
     >>> nnfast.show_config()  # doctest: +ELLIPSIS
     nnfast ...
     """
-    from nnfast import _core
+    from nnfast import _core, _threads
 
     there = [name if available else f"({name})" for name, available in _core.isas().items()]
     print(f"nnfast {__getattr__('__version__')}")
     print(f"instruction sets: {', '.join(there)}; in brackets: not on this CPU")
     print(f"in use: {_core.active_isa()}")
-    print(f"threads: up to {_core.max_threads()}")
+    print(f"threads: up to {_threads.available()}")

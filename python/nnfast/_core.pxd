@@ -37,6 +37,7 @@ cdef extern from "nnfast.h" nogil:
     const char *nnf_loss_name(int loss)
     const char *nnf_solver_name(int solver)
 
+    int nnf_processors()
     int nnf_max_threads()
     void nnf_fail_allocation(nnf_index countdown)
 

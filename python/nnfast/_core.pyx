@@ -157,8 +157,13 @@ cdef int _check_isa(nnf_status status, str name) except -1:
     return 0
 
 
+def processors():
+    """CPUs that the process may run on; 1 without OpenMP."""
+    return nnf_processors()
+
+
 def max_threads():
-    """Threads that a call may use now: OpenMP's limit, within the CPUs of the process."""
+    """Threads that OpenMP would give a call now, within the CPUs of the process; 1 in a forked child."""
     return nnf_max_threads()
 
 
