@@ -173,7 +173,7 @@ def label(case):
 def check_grid_case(case):
     kind, *levels = (FACTORS[factor][level] for factor, level in case.items())
     parameters = dict(ChainMap(*levels))
-    if case["batch"] == "7":  # steps are many and noisy: at the full rates some fits diverge, others double any rounding
+    if case["batch"] == "7":  # so many noisy steps: at the full rates some fits diverge, or multiply rounding
         parameters["learning_rate_init"] /= 4
     _, _, X, y = problem(kind)
     assert_same_fit(kind, standardised(X), y, 1e-8, max_iter=20, **parameters)
