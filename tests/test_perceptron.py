@@ -40,7 +40,7 @@ DATA = {
 
 
 def assert_same_model(ours, theirs, X):
-    """Every public attribute equal: values, dtypes, shapes."""
+    """Every public attribute equal: values, dtypes, shapes; scores to rounding, as two BLAS have them."""
     for name in ("coef_", "intercept_", "classes_"):
         a, b = getattr(ours, name), getattr(theirs, name)
         assert a.dtype == b.dtype
@@ -49,8 +49,24 @@ def assert_same_model(ours, theirs, X):
         a, b = getattr(ours, name), getattr(theirs, name)
         assert a == b, name
         assert type(a) is type(b), name
-    assert np.array_equal(ours.decision_function(X), theirs.decision_function(X))
+    scores, expected = ours.decision_function(X), theirs.decision_function(X)
+    assert scores.dtype == expected.dtype
+    terms = np.asarray(abs(X) @ abs(ours.coef_).T + abs(ours.intercept_)).reshape(expected.shape)
+    eps = np.finfo(np.result_type(X.dtype, ours.coef_.dtype)).eps  # of the products; the intercept may be wider
+    assert np.all(np.abs(scores - expected) <= (X.shape[1] + 2) * eps * terms)
     assert np.array_equal(ours.predict(X), theirs.predict(X))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble, np.float16, np.int64])
+def test_a_row_is_decided_alone(dtype):
+    X, y = load_digits(return_X_y=True)
+    X = (X / 3).astype(dtype)
+    estimator = Perceptron(max_iter=5, tol=None).fit(X.astype(np.float64), y)
+    scores = estimator.decision_function(X[:200])
+    for rows in (slice(0, 1), slice(17, 18), slice(100, 107)):
+        assert np.array_equal(estimator.decision_function(X[rows]), scores[rows])
+    far = X[:64].copy(order="F")
+    assert np.array_equal(estimator.decision_function(far), scores[:64])
 
 
 def outcome(call):

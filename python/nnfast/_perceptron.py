@@ -61,10 +61,22 @@ _RULES = {
 }
 
 
-def _scores(X: Any, coef: Any, intercept: Any) -> Any:
+def _scores(X: Any, coef: Any, intercept: Any, product: Callable[[Any, Any], Any]) -> Any:
     """Weighted sums (n_samples,), or (n_samples, n_classes) with several rows in coef."""
-    scores = safe_sparse_dot(X, coef.T, dense_output=True) + intercept
+    scores = product(X, coef.T) + intercept
     return scores.reshape(-1) if scores.ndim > 1 and scores.shape[1] == 1 else scores
+
+
+def _blas_product(X: Any, W: Any) -> Any:
+    """As scikit-learn multiplies. Early stopping needs its very sums: a tie decides when to stop."""
+    return safe_sparse_dot(X, W, dense_output=True)
+
+
+def _product(X: Any, W: Any) -> Any:
+    """Likewise, but a row of the result does not depend on the other rows, as it may in a BLAS."""
+    if issparse(X) or issparse(W):
+        return _blas_product(X, W)
+    return ops.matmul(X.astype(np.float64) if X.dtype == np.longdouble else X, W)
 
 
 def _check_csr(X: Any) -> None:
@@ -252,7 +264,8 @@ class _Training:
             # For `step` the stored weights lack their scale, as in scikit-learn: that weakens the intercept's share of
             # a sum. A sigmoid needs the true sum.
             coef = coef * coef.dtype.type(neuron.scale)
-        scores = self.rule.decide(_scores(X, coef.reshape(1, -1), np.atleast_1d(neuron.intercept)))
+        scores = _scores(X, coef.reshape(1, -1), np.atleast_1d(neuron.intercept), _blas_product)
+        scores = self.rule.decide(scores)
         return float(np.average((scores > 0) == positive, weights=sample_weight))
 
 
@@ -576,7 +589,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", reset=False)
-        return _RULES[self.activation].decide(_scores(X, self.coef_, self.intercept_))
+        return _RULES[self.activation].decide(_scores(X, self.coef_, self.intercept_, _product))
 
     def predict(self, X: Any) -> Any:
         """Class labels.
