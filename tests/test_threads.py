@@ -295,9 +295,12 @@ def one_cpu_group():
 
 def test_a_real_quota(one_cpu_group, expected):
     join = f"from pathlib import Path; import os\nPath({str(one_cpu_group)!r}, 'cgroup.procs').write_text('0')\n"
-    code = "print(_threads.available(), _threads.limit.get(), len(os.sched_getaffinity(0))); bits = train()"
-    found = run(code + "\nprint(team(), bits)", first=join)
-    assert found == ["1", "1", str(_core.processors()), "1", expected]
+    code = """
+with threadpool_limits(64, user_api="nnfast"):
+    bits = train()
+print(len(os.sched_getaffinity(0)), _threads.available(), _threads.limit.get(), team(), bits)
+"""
+    assert run(code, first=join) == [str(_core.processors()), "1", "1", "1", expected]
 
 
 # ---- threadpoolctl ---------------------------------------------------------------------------------------------------
@@ -338,6 +341,7 @@ def test_threadpool_limits(limits, api, inside):
         assert _threads.resolve_threads(1000) == inside
         assert _threads.resolve_threads(-1) == inside
         assert _threads.resolve_threads(1) == 1
+        assert ours()["num_threads"] == (CPUS if api in ("openmp", "blas") else inside)
     assert threadpool_info() == before
 
 
@@ -366,8 +370,15 @@ def test_nested_limits_restore_what_was_there():
 
 def test_imported_under_a_limit():
     """The limit of that moment is not taken for the number of CPUs."""
-    first = "from threadpoolctl import threadpool_limits; import numpy; limiter = threadpool_limits(1)\n"
-    assert run("limiter.unregister(); print(_threads.available())", first=first) == [str(CPUS)]
+    openmp = next(pool["filepath"] for pool in threadpool_info() if pool["user_api"] == "openmp")
+    first = f"""
+import ctypes
+from threadpoolctl import threadpool_info, threadpool_limits
+ctypes.CDLL({openmp!r})
+limiter = threadpool_limits(1)
+"""
+    code = "print(_threads.available()); limiter.unregister(); print(_threads.available())"
+    assert run(code, first=first) == ["1", str(CPUS)]
 
 
 def test_a_limit_of_the_main_thread_holds_everywhere():
@@ -388,7 +399,7 @@ def test_a_limit_of_another_thread_is_its_own():
     first_in, second_in, first_out = threading.Event(), threading.Event(), threading.Event()
 
     def first():
-        with threadpool_limits(1):
+        with threadpool_limits(1, user_api="nnfast"):
             first_in.set()
             second_in.wait()
             inside = _threads.available()
@@ -397,7 +408,7 @@ def test_a_limit_of_another_thread_is_its_own():
 
     def second():
         first_in.wait()
-        with threadpool_limits(1):
+        with threadpool_limits(1, user_api="nnfast"):
             second_in.set()
             first_out.wait()
             inside = _threads.available()
