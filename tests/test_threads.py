@@ -93,22 +93,27 @@ def test_n_jobs(expected, n_jobs, size):
 
 
 @pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
-@pytest.mark.parametrize("fit", [True, False], ids=["fit", "predict"])
+@pytest.mark.parametrize("call", ["adam", "lbfgs", "predict"])
 @pytest.mark.parametrize(("n_jobs", "size"), [(1, 1), (None, CPUS)])
-def test_n_jobs_of_the_estimators(name, fit, n_jobs, size):
+def test_n_jobs_of_the_estimators(name, call, n_jobs, size):
     code = f"""
+import warnings
+warnings.simplefilter("ignore")  # one epoch is not enough
+nnfast.{name}
+import scipy.optimize
+at_start = os_threads()
 X = np.random.RandomState(0).random_sample((800, 64))
-nnfast.{name}; at_start = os_threads()  # after scikit-learn is imported
-model = nnfast.{name}(hidden_layer_sizes=(256, 256), batch_size=800, max_iter=1, n_jobs={n_jobs})
-if {fit}:
-    model.fit(X, X[:, 0] > 0.5)
-else:
-    model.set_params(n_jobs=1).fit(X, X[:, 0] > 0.5)
+y = X[:, 0] > 0.5
+model = nnfast.{name}(hidden_layer_sizes=(256, 256), batch_size=800, max_iter=1)
+if {call!r} == "predict":
+    model.set_params(n_jobs=1).fit(X, y)
     assert team() == 1
     model.set_params(n_jobs={n_jobs}).predict(np.tile(X, (4, 1)))
+else:
+    model.set_params(n_jobs={n_jobs}, solver={call!r}).fit(X, y)
 print(team())
 """
-    assert run("import warnings; warnings.simplefilter('ignore')" + code) == [str(size)]
+    assert run(code) == [str(size)]
 
 
 def test_a_small_network_runs_on_one_thread():
@@ -164,32 +169,25 @@ print(team(), (one == many).all(), train())
     assert run(code, **{setting: "0" if setting == "OMP_MAX_ACTIVE_LEVELS" else "1"}) == ["1", "True", expected]
 
 
-OPENMP = """
-import ctypes
-path = next(pool["filepath"] for pool in threadpool_info() if pool["user_api"] == "openmp")
-work_type = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-
-def parallel(work, n_threads):
-    "Another library's parallel region, in the OpenMP that nnfast uses."
-    ctypes.CDLL(path).GOMP_parallel(work_type(lambda _: work()), None, n_threads, 0)
-"""
+@pytest.fixture(scope="module")
+def openmp():
+    """The OpenMP that nnfast uses; scikit-learn may have brought another one into this process."""
+    (path,) = run('print(*(pool["filepath"] for pool in threadpool_info() if pool["user_api"] == "openmp"))')
+    return path
 
 
-@pytest.fixture
-def _openmp_of_gcc():
-    path = next(pool["filepath"] for pool in threadpool_info() if pool["user_api"] == "openmp")
-    if not hasattr(ctypes.CDLL(path), "GOMP_parallel"):
+def test_inside_a_parallel_region_a_call_has_one_thread(expected, openmp):
+    """The region is another library's, in the OpenMP that nnfast uses."""
+    if not hasattr(ctypes.CDLL(openmp), "GOMP_parallel"):
         pytest.skip("this OpenMP has no entry that ctypes could call")
-
-
-@pytest.mark.usefixtures("_openmp_of_gcc")
-def test_inside_a_parallel_region_a_call_has_one_thread(expected):
-    code = """
+    code = f"""
+import ctypes
 found = []
-parallel(lambda: found.append((_threads.available(), train())), 2)
+work = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: found.append((_threads.available(), train())))
+ctypes.CDLL({openmp!r}).GOMP_parallel(work, None, 2, 0)
 print(team(), *found[0], *found[1])
 """
-    assert run(OPENMP + code) == ["2", "1", expected, "1", expected]
+    assert run(code) == ["2", "1", expected, "1", expected]
 
 
 # ---- CPU affinity ----------------------------------------------------------------------------------------------------
@@ -295,9 +293,12 @@ def one_cpu_group():
 
 def test_a_real_quota(one_cpu_group, expected):
     join = f"from pathlib import Path; import os\nPath({str(one_cpu_group)!r}, 'cgroup.procs').write_text('0')\n"
-    code = "print(_threads.available(), _threads.limit.get(), len(os.sched_getaffinity(0))); bits = train()"
-    found = run(code + "\nprint(team(), bits)", first=join)
-    assert found == ["1", "1", str(_core.processors()), "1", expected]
+    code = """
+with threadpool_limits(64, user_api="nnfast"):
+    bits = train()
+print(len(os.sched_getaffinity(0)), _threads.available(), _threads.limit.get(), team(), bits)
+"""
+    assert run(code, first=join) == [str(_core.processors()), "1", "1", "1", expected]
 
 
 # ---- threadpoolctl ---------------------------------------------------------------------------------------------------
@@ -338,12 +339,13 @@ def test_threadpool_limits(limits, api, inside):
         assert _threads.resolve_threads(1000) == inside
         assert _threads.resolve_threads(-1) == inside
         assert _threads.resolve_threads(1) == 1
+        assert ours()["num_threads"] == (CPUS if api in ("openmp", "blas") else inside)
     assert threadpool_info() == before
 
 
 def test_a_limit_of_nnfast_is_no_limit_of_openmp():
     with threadpool_limits(1, user_api="nnfast"):
-        assert {pool["user_api"]: pool["num_threads"] for pool in threadpool_info()}["openmp"] == CPUS
+        assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "openmp"} == {CPUS}
         assert ours()["num_threads"] == 1
 
 
@@ -364,10 +366,16 @@ def test_nested_limits_restore_what_was_there():
         assert ours()["num_threads"] == CPUS
 
 
-def test_imported_under_a_limit():
+def test_imported_under_a_limit(openmp):
     """The limit of that moment is not taken for the number of CPUs."""
-    first = "from threadpoolctl import threadpool_limits; import numpy; limiter = threadpool_limits(1)\n"
-    assert run("limiter.unregister(); print(_threads.available())", first=first) == [str(CPUS)]
+    first = f"""
+import ctypes
+from threadpoolctl import threadpool_info, threadpool_limits
+ctypes.CDLL({openmp!r})
+limiter = threadpool_limits(1)
+"""
+    code = "print(_threads.available()); limiter.unregister(); print(_threads.available())"
+    assert run(code, first=first) == ["1", str(CPUS)]
 
 
 def test_a_limit_of_the_main_thread_holds_everywhere():
@@ -388,7 +396,7 @@ def test_a_limit_of_another_thread_is_its_own():
     first_in, second_in, first_out = threading.Event(), threading.Event(), threading.Event()
 
     def first():
-        with threadpool_limits(1):
+        with threadpool_limits(1, user_api="nnfast"):
             first_in.set()
             second_in.wait()
             inside = _threads.available()
@@ -397,7 +405,7 @@ def test_a_limit_of_another_thread_is_its_own():
 
     def second():
         first_in.wait()
-        with threadpool_limits(1):
+        with threadpool_limits(1, user_api="nnfast"):
             second_in.set()
             first_out.wait()
             inside = _threads.available()

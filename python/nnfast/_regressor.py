@@ -119,9 +119,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         The largest number of loss evaluations of ``solver='lbfgs'``.
 
     n_jobs : int or None, default=None
-        Upper bound on the threads. None chooses by the size of the network and the batch, within the CPUs that the
-        process may use; negative numbers count back from all of them, -1 being all. The results do not depend on it.
-        Not in scikit-learn.
+        Upper bound on the threads. None chooses by the size of the network and the batch, within what the CPUs of the
+        process, their quota, OpenMP's settings and threadpoolctl allow; negative numbers count back from all that is
+        allowed, -1 being all. The results do not depend on it. Not in scikit-learn.
 
     scoring : str, callable or None, default=None
         What is taken on the validation rows after each epoch, and what early stopping wants to see rise: R2 when None,
