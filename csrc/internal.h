@@ -71,15 +71,17 @@ bool nnf_poll_stop(nnf_poll *poll, int thread);
 /* How many threads `flop` floating-point operations pay for: one more for every 2 MFLOP, at most n_threads. */
 int nnf_team_size(double flop, int n_threads);
 
-/* What a series of like runs (the epochs of a fit) has learned about its team. When the calling thread of a run spends
- * a good part of it waiting, somebody else is on the CPUs: the next run is tried with half the team, and the faster
- * size kept for a while. Zero-initialised: nothing learned. */
+/* What a series of like runs (the epochs of a fit) has learned about its team. When the calling thread of some runs in
+ * a row spends a good part of them waiting, somebody else is on the CPUs: the next run is tried with half the team, and
+ * the faster size kept for a while. One such run says little: the first one of a new team often starts on one CPU.
+ * Zero-initialised: nothing learned. */
 typedef struct nnf_pace {
     int size;          /* team of the next run; 0: as wanted */
     int runs_left;     /* with this size, before the wanted one is tried again */
     int patience;      /* runs between two trials, doubled each time */
+    int waiting_runs;  /* in a row, up to now */
+    double seconds;    /* of the fastest of them */
     bool on_trial;     /* the next run is to be compared with `seconds` */
-    double seconds;    /* of the run before the trial */
 } nnf_pace;
 
 /* The team to use when `wanted` threads would pay. */

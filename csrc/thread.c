@@ -150,7 +150,7 @@ double nnf_cpu_seconds(void)
 /* A thread that waits in a barrier first spins, then sleeps. In a quiet team of equal shares it hardly ever sleeps;
  * below this share of CPU time the team is not quiet. Shorter runs than `shortest` say nothing. */
 static const double quiet_share = 0.75, shortest = 1e-3;
-enum { FIRST_PATIENCE = 8, MOST_PATIENCE = 256 };
+enum { WAITING_RUNS = 3, FIRST_PATIENCE = 8, MOST_PATIENCE = 256 };
 
 int nnf_pace_team(const nnf_pace *pace, int wanted)
 {
@@ -171,9 +171,15 @@ void nnf_pace_learn(nnf_pace *pace, int size, double seconds, double cpu_seconds
         if (--pace->runs_left == 0)
             pace->size = 0;
     } else if (size > 1 && seconds > shortest && cpu_seconds < quiet_share * seconds) {
-        pace->on_trial = true;
-        pace->size = size / 2;
-        pace->seconds = seconds;
+        if (pace->waiting_runs == 0 || seconds < pace->seconds)
+            pace->seconds = seconds;
+        if (++pace->waiting_runs == WAITING_RUNS) {
+            pace->waiting_runs = 0;
+            pace->on_trial = true;
+            pace->size = size / 2;
+        }
+    } else {
+        pace->waiting_runs = 0;
     }
 }
 

@@ -98,10 +98,16 @@ static void test_pace(void)
     run_of(&pace, 1e-4, 0.1);
     check(nnf_pace_team(&pace, 4) == 4, "a short run says nothing");
 
+    run_of(&pace, 9, 0.5);
+    run_of(&pace, 9, 0.5);
+    run_of(&pace, 1, 0.99);
+    check(nnf_pace_team(&pace, 4) == 4, "so do two that wait");
+    run_of(&pace, 9, 0.5);
     run_of(&pace, 1, 0.5);
+    run_of(&pace, 9, 0.5);
     check(nnf_pace_team(&pace, 4) == 2, "a waiting team is halved on trial");
     check(nnf_pace_team(&pace, 1) == 1, "never more than wanted");
-    run_of(&pace, 1.2, 0.99);
+    run_of(&pace, 1.2, 0.99); /* not as fast as the fastest before */
     check(nnf_pace_team(&pace, 4) == 4, "slower: the trial is over");
     int runs = 0;
     while (nnf_pace_team(&pace, 4) == 4 && runs < 100) {
