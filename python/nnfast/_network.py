@@ -1,4 +1,4 @@
-"""The network object: layers as matrices, trained by the engine. NumPy only; the estimators are built on it."""
+"""The network object: layers as matrices on NumPy arrays, trained by the engine. The estimators are built on it."""
 
 from __future__ import annotations
 
