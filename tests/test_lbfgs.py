@@ -86,7 +86,7 @@ def test_loss_of_several_outputs_goes_with_its_gradient(loss, weighted):
     theta = np.concatenate([w.ravel() for w in model.coefs_ + model.intercepts_])
     assert objective(theta) == pytest.approx(model.loss_, rel=1e-12)
     # L-BFGS-B stops when a step gains less than 2e-9 of the loss: with a curvature of 100 in the direction of the
-    # slope that is a slope of sqrt(2 * 100 * 2e-9 * loss).
+    # slope (assumed, not measured) that is a slope of sqrt(2 * 100 * 2e-9 * loss).
     most = np.sqrt(4e-7 * model.loss_)
     assert steepest(theta) < most
     # A penalty n_outputs times as heavy, as from a loss that is the mean of the outputs, has its minimum elsewhere.
