@@ -59,9 +59,9 @@ def tolerance(system: str, dtype: str) -> float:
     """Largest relative difference of the loss after the run from scikit-learn's."""
     if system.startswith("PyTorch"):  # adds Adam's epsilon inside the bias correction: by itself 2e-4 of the loss
         return 1e-2
-    # Of 784-512-512-10, scikit-learn's own losses in float32 and float64 differ by 1.6e-4; of 1024-2048-2048-10, nnfast's
-    # by 2.1e-4, though after one step either's weights are as near to float64's. The likely cause: a unit that rounding
-    # makes active for a row more or less gets Adam's whole first step, or none.
+    # Of 784-512-512-10, scikit-learn's own losses in float32 and float64 differ by 1.6e-4; of 1024-2048-2048-10,
+    # nnfast's by 2.1e-4, though after one step either's weights are as near to float64's. The likely cause: a unit
+    # that rounding makes active for a row more or less gets Adam's whole first step, or none.
     return {"float32": 1e-3, "float64": 1e-9}[dtype]
 
 
