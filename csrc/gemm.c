@@ -47,22 +47,44 @@ void nnf_unpack(const nnf_kernels *kernels, void *B, const void *packed, nnf_ind
 }
 
 void nnf_pack_transpose(const nnf_kernels *kernels, void *transposed, const void *packed, nnf_index k, nnf_index n,
-                        nnf_index j, nnf_range rows)
+                        nnf_range rows, nnf_range columns)
 {
-    const nnf_index panel = kernels->panel, first = j * panel, width = nnf_panel_width(kernels, n, j);
-    const nnf_index columns = nnf_min(n - first, width);
+    const nnf_index panel = kernels->panel, j = columns.begin / panel, width = nnf_panel_width(kernels, n, j);
+    const nnf_index n_columns = nnf_min(n, columns.end) - columns.begin;
     for (nnf_index p = rows.begin, end; p < rows.end; p = end) { /* B^T has its own panels, over p */
         const nnf_index panel_t = p / panel, width_t = nnf_panel_width(kernels, k, panel_t);
         end = nnf_min(rows.end, (panel_t + 1) * panel);
-        kernels->transpose(end - p, columns,
-                           nnf_at(kernels, transposed, panel_t * panel * n + first * width_t + p % panel), width_t,
-                           nnf_at(kernels, packed, first * k + p * width), width);
+        kernels->transpose(
+            end - p, n_columns,
+            nnf_at(kernels, transposed, panel_t * panel * n + columns.begin * width_t + p % panel), width_t,
+            nnf_at(kernels, packed, j * panel * k + p * width + columns.begin % panel), width);
+    }
+}
+
+static void product_with_few_columns(const nnf_kernels *kernels, const nnf_gemm *g, const nnf_operand *B)
+{
+    nnf_gemm whole = *g;
+    whole.n = B->n_columns;
+    whole.k = B->n_rows;
+    whole.b = B->data;
+    whole.ldb = B->ld;
+    kernels->gemm_few(&whole);
+    if (g->epilogue == NNF_STORE)
+        return;
+    const bool joined = g->ldc == whole.n;
+    for (nnf_index i = 0; i < (joined ? 1 : g->m); i++) {
+        void *c = nnf_at(kernels, g->c, i * g->ldc);
+        kernels->activate(g->activation, joined ? g->m * whole.n : whole.n, c, c);
     }
 }
 
 void nnf_product(const nnf_kernels *kernels, const nnf_gemm *g, const nnf_operand *B, nnf_range panels)
 {
     const nnf_index k = B->n_rows, panel = kernels->panel;
+    if (B->transposed) {
+        product_with_few_columns(kernels, g, B);
+        return;
+    }
     /* One for k == 0 too, since the bias remains; and one for sparse rows, which are not worth cutting. */
     const nnf_index n_chunks = k > CHUNK && g->sparse == NULL ? (k + CHUNK - 1) / CHUNK : 1;
     for (nnf_index chunk = 0; chunk < n_chunks; chunk++) {

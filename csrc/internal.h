@@ -96,11 +96,13 @@ double nnf_cpu_seconds(void);
 
 /* ---- gemm.c ------------------------------------------------------------------------------------------------- */
 
-/* A right-hand operand (k, n): packed in panels, or plain rows with distance ld. */
+/* A right-hand operand (k, n): packed in panels, or plain rows with distance ld; or, when it has few columns, its
+ * transpose (n, k) in plain rows with distance ld. */
 typedef struct nnf_operand {
     const void *data;
     nnf_index n_rows, n_columns;
     nnf_index ld; /* 0: packed */
+    bool transposed;
 } nnf_operand;
 
 NNF_INLINE nnf_index nnf_round_up(nnf_index n, nnf_index unit)
@@ -132,31 +134,43 @@ void nnf_pack(const nnf_kernels *kernels, void *packed, const void *B, nnf_index
 /* The way back: B (k, n), contiguous rows, from its packed form. */
 void nnf_unpack(const nnf_kernels *kernels, void *B, const void *packed, nnf_index k, nnf_index n);
 
-/* Writes columns rows.begin .. rows.end - 1 of panel `j` of B (k, n), both packed, into the packed B^T (n, k);
- * rows.begin is a multiple of NNF_BLOCK_ROWS. */
+/* Writes a block of B (k, n), all rows and columns given, into the packed B^T (n, k); both are packed. rows.begin is a
+ * multiple of NNF_BLOCK_ROWS, columns.begin of a vector, and the columns are of one panel, its padding included. */
 void nnf_pack_transpose(const nnf_kernels *kernels, void *transposed, const void *packed, nnf_index k, nnf_index n,
-                        nnf_index j, nnf_range rows);
+                        nnf_range rows, nnf_range columns);
 
 /* C = A B for the panels of B in the range, cut into chunks of k that fit the first-level cache. `g` says all but n, b,
- * ldb and b_exact; its c, bias and value point to column 0 of the whole matrix. */
+ * ldb and b_exact; its c, bias and value point to column 0 of the whole matrix. A transposed B has one panel, and no
+ * epilogue but an activation. */
 void nnf_product(const nnf_kernels *kernels, const nnf_gemm *g, const nnf_operand *B, nnf_range panels);
 
 /* ---- mlp.c -------------------------------------------------------------------------------------------------- */
 
-/* Rows of a batch that pass through all layers together: their activations stay in the second-level cache. A multiple
- * of the tile heights 6, 8 and 12. */
-enum { NNF_ROW_BLOCK = 96 };
+/* Most rows of a batch that pass through all layers together. While one panel of W meets them, a chunk of k of their
+ * inputs (192 x 512 floats) and of that panel (512 x 64) share the second-level cache; every block reads all of W again,
+ * which lies in the third, or in memory. */
+enum { NNF_ROW_BLOCK = 192 };
+
+/* Rows of a block when n rows are cut into as few as may be: all of one size, in whole tiles of 12, but for the last. */
+NNF_INLINE nnf_index nnf_block_rows(nnf_index n)
+{
+    const nnf_index blocks = (n + NNF_ROW_BLOCK - 1) / NNF_ROW_BLOCK;
+    return blocks < 2 ? NNF_ROW_BLOCK : nnf_round_up((n + blocks - 1) / blocks, 12);
+}
 
 /* One layer of a network in training. The batch has up to max_batch rows. */
 typedef struct nnf_layer {
     nnf_index n_in, n_out;
+    bool few;             /* an output layer with few columns, which keeps W as W^T in plain rows */
+    nnf_index padded_in;  /* row distance of that W^T */
     nnf_index padded_out; /* stored columns of the packed W */
     nnf_index n_blocks;   /* row blocks of W, NNF_BLOCK_ROWS each */
     nnf_index ld;         /* row distance of `out` and `delta` */
     int activation;
-    void *w[4];           /* by nnf_part: W, its two states, its gradient; (n_in, n_out) packed. States may be NULL */
+    void *w[4];           /* by nnf_part: W, its two states, its gradient; (n_in, n_out) packed, or with few columns
+                           * (n_out, n_in). States may be NULL */
     void *b[4];           /* likewise, (padded_out) */
-    void *w_transposed;   /* (n_out, n_in) packed; NULL in layer 0, which passes no gradient on */
+    void *w_transposed;   /* (n_out, n_in) packed; NULL in layer 0, which passes no gradient on, and with few columns */
     void *squares;        /* (n_blocks, padded_out) column sums of W^2 a block */
     void *out, *delta;    /* (max_batch, ld) f(z) and dL/dz */
     const void **out_rows, **delta_rows; /* (max_batch) pointers to their rows */
@@ -203,6 +217,9 @@ typedef struct nnf_dense {
     int activation;
 } nnf_dense;
 
+/* A layer of a network in training, as it is now. */
+nnf_dense nnf_dense_view(const nnf_layer *layer);
+
 /* out (m, n_out), row distance ld, from the m rows `in`; for the panels given. `exact`: rows have no padding to
  * write. */
 void nnf_dense_forward(const nnf_kernels *kernels, const nnf_dense *layer, nnf_index m, nnf_input in,
@@ -210,6 +227,23 @@ void nnf_dense_forward(const nnf_kernels *kernels, const nnf_dense *layer, nnf_i
 
 /* Rows of layer l's input from the row `first` on: the batch, or the layer before. */
 nnf_input nnf_layer_input(const nnf_network *network, int l, nnf_index first);
+
+/* A block of the weights of a layer, which one thread updates at a time: one row block of W and columns of one panel,
+ * its padding included; or, with few columns, several row blocks and all columns. */
+typedef struct nnf_block {
+    nnf_range rows, columns;
+} nnf_block;
+
+/* Where the block lies in each part of the parameters: `rows` rows of n elements with distance ld, from `offset` on. */
+typedef struct nnf_place {
+    nnf_index offset, rows, n, ld;
+} nnf_place;
+
+nnf_place nnf_place_of(const nnf_network *network, int l, const nnf_block *block);
+
+/* Brings up to date what is derived from the block: the transpose, for the backward pass, and the squares, for the
+ * penalty. */
+void nnf_block_derive(const nnf_network *network, int l, const nnf_block *block);
 
 /* Forward, for the rows and panels given: out = f(in W + b); softmax and the loss are not this function's business. */
 void nnf_layer_forward(const nnf_network *network, int l, nnf_range rows, nnf_range panels);

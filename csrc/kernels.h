@@ -45,8 +45,15 @@ enum { NNF_SUM_LANES = 16 };
  * height (1 .. 6, 8, 12) and of every vector length (1 .. 16). */
 enum { NNF_BLOCK_ROWS = 48 };
 
+/* And in blocks of this many rows where there are few columns: whole row blocks of NNF_BLOCK_ROWS, and of any vector. */
+enum { NNF_FEW_BLOCK = 4 * NNF_BLOCK_ROWS };
+
 /* Samples in one chain of a sum over samples (dW, db); chains are merged in order in float64. Part of the results. */
 enum { NNF_CHAIN_ROWS = 4096 };
+
+/* An output layer of at most so many columns has its rows, not its columns, in the lanes of a vector. From here on the
+ * transposition of those rows costs more than the lanes left empty. */
+enum { NNF_FEW_COLUMNS = 4 };
 
 NNF_INLINE nnf_index nnf_min(nnf_index a, nnf_index b)
 {
@@ -94,10 +101,10 @@ typedef struct nnf_gemm {
     nnf_index ldv;
 } nnf_gemm;
 
-/* One step of an optimizer on a block of n contiguous elements: weights w, sums over samples of the loss gradient dw,
- * and states s1, s2 all have one layout. The gradient is g = (dw + alpha w) * inv_rows. */
+/* One step of an optimizer on a block of weights w (rows, n), row distance ld. Its states s1, s2 have the same layout;
+ * dw, the sums over samples of the loss gradient, is contiguous. The gradient is g = (dw + alpha w) * inv_rows. */
 typedef struct nnf_update {
-    nnf_index n;
+    nnf_index rows, n, ld; /* n is a multiple of lanes */
     const void *dw;
     void *w, *s1, *s2;
     double alpha, inv_rows, rate, momentum, beta_1, beta_2, epsilon;
@@ -112,6 +119,9 @@ typedef struct nnf_kernels {
     nnf_index panel; /* columns of a full panel */
 
     void (*gemm)(const nnf_gemm *g);
+
+    /* The same for n <= NNF_FEW_COLUMNS and no epilogue, from B^T: b (n, k), row distance ldb. */
+    void (*gemm_few)(const nnf_gemm *g);
 
     /* dw (rows, n), contiguous, = the columns first .. first + rows - 1 of X, transposed, times delta (m, n), row
      * distance ldd: row by row of X, which has only those columns in x[0] .. x[m - 1]. n is a multiple of lanes. */
@@ -138,8 +148,11 @@ typedef struct nnf_kernels {
     /* sums (n) = sum over the rows of x (m, n), row by row: one chain a column. Rows are padded to whole vectors. */
     void (*column_sums)(nnf_index m, nnf_index n, void *sums, const void *x, nnf_index ldx);
 
-    /* squares (n) = sum over the rows of w (m, n)^2, one chain a column; n is a multiple of lanes. */
-    void (*column_squares)(nnf_index m, nnf_index n, void *squares, const void *w);
+    /* squares (n) = sum over the rows of w (m, n)^2, row distance ldw, one chain a column; n is a multiple of lanes. */
+    void (*column_squares)(nnf_index m, nnf_index n, void *squares, const void *w, nnf_index ldw);
+
+    /* The sum of the squares of m contiguous elements as one chain: column_squares of a column that lies in a row. */
+    void (*row_squares)(nnf_index m, void *square, const void *w);
 
     /* The sum of x (m, n), row distance ldx, in float64: element j of every row into lane j % 16, rows in order. */
     double (*sum)(nnf_index m, nnf_index n, const void *x, nnf_index ldx);

@@ -1,12 +1,14 @@
 /*
  * memory.c: the one allocator of the engine, and arenas laid out in it.
  */
+#define _DEFAULT_SOURCE /* madvise */
 #include "internal.h"
 
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* Allocations left until one fails; negative: none will. Set by tests. */
 static _Atomic nnf_index countdown = -1;
@@ -26,14 +28,25 @@ static bool fails_now(void)
     return false;
 }
 
+/* Rows of wide matrices lie pages apart, more pages than a CPU keeps addresses of. Large allocations ask for pages of
+ * this size (Linux): 2 % of a step of 1024-2048-2048-10. */
+static const size_t huge_page = (size_t)2 << 20;
+
 void *nnf_alloc(size_t bytes)
 {
     if (bytes > SIZE_MAX / 2 || fails_now())
         return NULL;
-    size_t rounded = (bytes + NNF_ALIGN) / NNF_ALIGN * NNF_ALIGN; /* never 0: aligned_alloc(…, 0) may return NULL */
-    void *memory = aligned_alloc(NNF_ALIGN, rounded);
-    if (memory != NULL)
-        memset(memory, 0, rounded);
+    const bool large = bytes >= 2 * huge_page;
+    const size_t unit = large ? huge_page : NNF_ALIGN;
+    const size_t rounded = (bytes + unit) / unit * unit; /* never 0: aligned_alloc(…, 0) may return NULL */
+    void *memory = aligned_alloc(unit, rounded);
+    if (memory == NULL)
+        return NULL;
+#ifdef MADV_HUGEPAGE
+    if (large)
+        madvise(memory, rounded, MADV_HUGEPAGE); /* whether it is heeded does not matter */
+#endif
+    memset(memory, 0, rounded);
     return memory;
 }
 

@@ -123,6 +123,8 @@ static void lay_out(nnf_arena *arena, const nnf_config *config, nnf_network *net
         nnf_layer layer = {
             .n_in = n_in,
             .n_out = n_out,
+            .few = l > 0 && l == config->n_layers - 1 && n_out <= NNF_FEW_COLUMNS,
+            .padded_in = nnf_round_up(n_in, kernels->lanes),
             .padded_out = nnf_round_up(n_out, kernels->lanes),
             .n_blocks = (n_in + NNF_BLOCK_ROWS - 1) / NNF_BLOCK_ROWS,
             .ld = row_distance(kernels, n_out),
@@ -131,11 +133,12 @@ static void lay_out(nnf_arena *arena, const nnf_config *config, nnf_network *net
         for (int part = NNF_PARAMETERS; part <= NNF_GRADIENTS; part++) {
             if (!keeps(config, part))
                 continue;
-            layer.w[part] = nnf_take(arena, n_in, layer.padded_out, size);
+            layer.w[part] = layer.few ? nnf_take(arena, n_out, layer.padded_in, size)
+                                      : nnf_take(arena, n_in, layer.padded_out, size);
             layer.b[part] = nnf_take(arena, 1, layer.padded_out, size);
         }
-        if (l > 0)
-            layer.w_transposed = nnf_take(arena, n_out, nnf_round_up(n_in, kernels->lanes), size);
+        if (l > 0 && !layer.few)
+            layer.w_transposed = nnf_take(arena, n_out, layer.padded_in, size);
         layer.squares = nnf_take(arena, layer.n_blocks, layer.padded_out, size);
         layer.out = nnf_take(arena, max_batch, layer.ld, size);
         layer.delta = nnf_take(arena, max_batch, layer.ld, size);
@@ -220,22 +223,72 @@ static nnf_status check_part(const nnf_network *network, nnf_part part)
     return kept ? NNF_OK : NNF_BAD_ARGUMENT;
 }
 
-/* What is derived from W: its transpose for the backward pass, and its squares for the penalty. */
-static void derive_from_weights(const nnf_network *network, const nnf_layer *layer)
+nnf_place nnf_place_of(const nnf_network *network, int l, const nnf_block *block)
 {
     const nnf_kernels *kernels = network->kernels;
-    for (nnf_index j = 0; j < nnf_n_panels(kernels, layer->n_out); j++) {
-        const nnf_index width = nnf_panel_width(kernels, layer->n_out, j), first = j * kernels->panel;
-        for (nnf_index block = 0; block < layer->n_blocks; block++) {
-            const nnf_index begin = block * NNF_BLOCK_ROWS, end = nnf_min(layer->n_in, begin + NNF_BLOCK_ROWS);
-            kernels->column_squares(end - begin, width,
-                                    nnf_at(kernels, layer->squares, block * layer->padded_out + first),
-                                    nnf_at(kernels, layer->w[NNF_PARAMETERS], first * layer->n_in + begin * width));
-            if (layer->w_transposed != NULL)
-                nnf_pack_transpose(kernels, layer->w_transposed, layer->w[NNF_PARAMETERS], layer->n_in, layer->n_out, j,
-                                   (nnf_range){begin, end});
+    const nnf_layer *layer = &network->layers[l];
+    const nnf_index n_rows = block->rows.end - block->rows.begin, n_columns = block->columns.end - block->columns.begin;
+    if (layer->few)
+        return (nnf_place){
+            .offset = block->rows.begin,
+            .rows = layer->n_out,
+            .n = nnf_round_up(n_rows, kernels->lanes),
+            .ld = layer->padded_in,
+        };
+    const nnf_index j = block->columns.begin / kernels->panel, width = nnf_panel_width(kernels, layer->n_out, j);
+    return (nnf_place){
+        .offset = j * kernels->panel * layer->n_in + block->rows.begin * width + block->columns.begin % kernels->panel,
+        .rows = n_rows,
+        .n = n_columns,
+        .ld = width,
+    };
+}
+
+void nnf_block_derive(const nnf_network *network, int l, const nnf_block *block)
+{
+    const nnf_kernels *kernels = network->kernels;
+    const nnf_layer *layer = &network->layers[l];
+    const nnf_place place = nnf_place_of(network, l, block);
+    for (nnf_index p = block->rows.begin; p < block->rows.end; p += NNF_BLOCK_ROWS) {
+        const nnf_index n_rows = nnf_min(block->rows.end - p, NNF_BLOCK_ROWS);
+        void *squares = nnf_at(kernels, layer->squares,
+                               p / NNF_BLOCK_ROWS * layer->padded_out + block->columns.begin);
+        for (nnf_index j = 0; layer->few && j < layer->n_out; j++)
+            kernels->row_squares(n_rows, nnf_at(kernels, squares, j),
+                                 nnf_at(kernels, layer->w[NNF_PARAMETERS], j * layer->padded_in + p));
+        if (!layer->few)
+            kernels->column_squares(n_rows, place.n, squares,
+                                    nnf_at(kernels, layer->w[NNF_PARAMETERS], place.offset), place.ld);
+    }
+    if (layer->w_transposed != NULL)
+        nnf_pack_transpose(kernels, layer->w_transposed, layer->w[NNF_PARAMETERS], layer->n_in, layer->n_out,
+                           block->rows, block->columns);
+}
+
+static void derive_all(const nnf_network *network, int l)
+{
+    const nnf_layer *layer = &network->layers[l];
+    for (nnf_index p = 0; p < layer->n_in; p += NNF_BLOCK_ROWS) {
+        nnf_block block = {.rows = {p, nnf_min(layer->n_in, p + NNF_BLOCK_ROWS)}};
+        for (nnf_index j = 0; j < layer->padded_out; j = block.columns.end) {
+            block.columns = (nnf_range){j, nnf_min(layer->padded_out, j + network->kernels->panel)};
+            nnf_block_derive(network, l, &block);
         }
     }
+}
+
+/* W^T (n_out, n_in) in plain rows, of a layer with few columns, from the contiguous W; and the way back. */
+static void load_few(const nnf_kernels *kernels, const nnf_layer *layer, void *stored, const void *W)
+{
+    kernels->transpose(layer->n_in, layer->n_out, stored, layer->padded_in, W, layer->n_out);
+}
+
+static void store_few(const nnf_kernels *kernels, const nnf_layer *layer, const void *stored, void *W)
+{
+    for (nnf_index p = 0; p < layer->n_in; p++)
+        for (nnf_index j = 0; j < layer->n_out; j++)
+            memcpy(nnf_at(kernels, W, p * layer->n_out + j), nnf_at(kernels, stored, j * layer->padded_in + p),
+                   kernels->size);
 }
 
 nnf_status nnf_network_load(nnf_network *network, nnf_part part, const void *const *arrays)
@@ -246,10 +299,13 @@ nnf_status nnf_network_load(nnf_network *network, nnf_part part, const void *con
     for (int l = 0; l < network->n_layers; l++) {
         nnf_layer *layer = &network->layers[l];
         const nnf_range panels = {0, nnf_n_panels(kernels, layer->n_out)};
-        nnf_pack(kernels, layer->w[part], arrays[l], layer->n_out, 1, layer->n_in, layer->n_out, panels);
+        if (layer->few)
+            load_few(kernels, layer, layer->w[part], arrays[l]);
+        else
+            nnf_pack(kernels, layer->w[part], arrays[l], layer->n_out, 1, layer->n_in, layer->n_out, panels);
         nnf_pack(kernels, layer->b[part], arrays[network->n_layers + l], layer->n_out, 1, 1, layer->n_out, panels);
         if (part == NNF_PARAMETERS)
-            derive_from_weights(network, layer);
+            derive_all(network, l);
     }
     return NNF_OK;
 }
@@ -260,7 +316,10 @@ nnf_status nnf_network_store(const nnf_network *network, nnf_part part, void *co
         return NNF_BAD_ARGUMENT;
     for (int l = 0; l < network->n_layers; l++) {
         const nnf_layer *layer = &network->layers[l];
-        nnf_unpack(network->kernels, arrays[l], layer->w[part], layer->n_in, layer->n_out);
+        if (layer->few)
+            store_few(network->kernels, layer, layer->w[part], arrays[l]);
+        else
+            nnf_unpack(network->kernels, arrays[l], layer->w[part], layer->n_in, layer->n_out);
         nnf_unpack(network->kernels, arrays[network->n_layers + l], layer->b[part], 1, layer->n_out);
     }
     return NNF_OK;
@@ -308,15 +367,28 @@ nnf_input nnf_layer_input(const nnf_network *network, int l, nnf_index first)
     return (nnf_input){.dense = network->x_rows + first};
 }
 
+nnf_dense nnf_dense_view(const nnf_layer *layer)
+{
+    return (nnf_dense){
+        .W = {
+            .data = layer->w[NNF_PARAMETERS],
+            .n_rows = layer->n_in,
+            .n_columns = layer->n_out,
+            .ld = layer->few ? layer->padded_in : 0,
+            .transposed = layer->few,
+        },
+        .b = layer->b[NNF_PARAMETERS],
+        .activation = layer->activation,
+    };
+}
+
 void nnf_layer_forward(const nnf_network *network, int l, nnf_range rows, nnf_range panels)
 {
     const nnf_layer *layer = &network->layers[l];
-    const bool last = l == network->n_layers - 1; /* its activation belongs to the loss: nnf_layer_output */
-    const nnf_dense view = {
-        .W = {.data = layer->w[NNF_PARAMETERS], .n_rows = layer->n_in, .n_columns = layer->n_out},
-        .b = layer->b[NNF_PARAMETERS],
-        .activation = last ? NNF_IDENTITY : layer->activation,
-    };
+    const bool last = l == network->n_layers - 1;
+    nnf_dense view = nnf_dense_view(layer);
+    if (last)
+        view.activation = NNF_IDENTITY; /* its own belongs to the loss: nnf_layer_output */
     void *out = last ? layer->delta : layer->out;
     nnf_dense_forward(network->kernels, &view, rows.end - rows.begin, nnf_layer_input(network, l, rows.begin),
                       nnf_at(network->kernels, out, rows.begin * layer->ld), layer->ld, false, panels);
@@ -346,7 +418,12 @@ void nnf_layer_backward(const nnf_network *network, int l, nnf_range rows, nnf_r
 {
     const nnf_kernels *kernels = network->kernels;
     const nnf_layer *layer = &network->layers[l], *below = &network->layers[l - 1];
-    const nnf_operand Wt = {.data = layer->w_transposed, .n_rows = layer->n_out, .n_columns = layer->n_in};
+    const nnf_operand Wt = {
+        .data = layer->few ? layer->w[NNF_PARAMETERS] : layer->w_transposed,
+        .n_rows = layer->n_out,
+        .n_columns = layer->n_in,
+        .ld = layer->few ? layer->padded_in : 0,
+    };
     const nnf_gemm g = {
         .m = rows.end - rows.begin,
         .a = layer->delta_rows + rows.begin,

@@ -167,14 +167,8 @@ nnf_status nnf_network_forward(const nnf_network *network, const nnf_rows *X, vo
     nnf_dense *layers = nnf_alloc((size_t)n_layers * sizeof *layers);
     if (layers == NULL)
         return NNF_NO_MEMORY;
-    for (int l = 0; l < n_layers; l++) {
-        const nnf_layer *layer = &network->layers[l];
-        layers[l] = (nnf_dense){
-            .W = {.data = layer->w[NNF_PARAMETERS], .n_rows = layer->n_in, .n_columns = layer->n_out},
-            .b = layer->b[NNF_PARAMETERS],
-            .activation = layer->activation,
-        };
-    }
+    for (int l = 0; l < n_layers; l++)
+        layers[l] = nnf_dense_view(&network->layers[l]);
     forward_job job = {
         .kernels = network->kernels, .n_layers = n_layers, .layers = layers,
         .n_groups = network->n_groups, .groups = network->groups, .X = X, .out = out, .poll = nnf_poll_start(poll),

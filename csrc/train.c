@@ -49,8 +49,9 @@ static void pass_by_rows(epoch_job *job, nnf_range share, int thread)
 {
     const nnf_network *network = job->network;
     const int last = network->n_layers - 1;
-    for (nnf_index i = share.begin; i < share.end && !nnf_poll_stop(&job->poll, thread); i += NNF_ROW_BLOCK) {
-        const nnf_range rows = {i, nnf_min(share.end, i + NNF_ROW_BLOCK)};
+    const nnf_index block = nnf_block_rows(share.end - share.begin);
+    for (nnf_index i = share.begin; i < share.end && !nnf_poll_stop(&job->poll, thread); i += block) {
+        const nnf_range rows = {i, nnf_min(share.end, i + block)};
         for (int l = 0; l <= last; l++)
             nnf_layer_forward(network, l, rows, all_panels(network, network->layers[l].n_out));
         nnf_layer_output(network, rows, job->epoch->data.weights != NULL);
@@ -73,8 +74,9 @@ static void pass_layer_together(const nnf_network *network, layer_pass *pass, in
         panels = nnf_share(panels.end, 1, thread, n_threads);
     else
         share = nnf_share(batch, 1, thread, n_threads);
-    for (nnf_index i = share.begin; i < share.end; i += NNF_ROW_BLOCK)
-        pass(network, l, (nnf_range){i, nnf_min(share.end, i + NNF_ROW_BLOCK)}, panels);
+    const nnf_index block = nnf_block_rows(share.end - share.begin);
+    for (nnf_index i = share.begin; i < share.end; i += block)
+        pass(network, l, (nnf_range){i, nnf_min(share.end, i + block)}, panels);
     nnf_barrier(team);
 }
 
@@ -94,72 +96,70 @@ static void pass_by_columns(epoch_job *job, nnf_index batch, nnf_team *team, int
 
 /* ---- phase 2 ---- */
 
-/* A block of one panel: rows `rows` of W, columns `first` .. `first + width - 1` of its storage. */
-typedef struct block {
-    nnf_index j, first, width, index;
-    nnf_range rows;
-    const nnf_sparse_row *segments; /* (batch) the columns `rows` of a sparse X; NULL when the input is dense */
-} block;
+/* What a thread is about to update. */
+typedef struct target {
+    int l;
+    nnf_block block;
+    const nnf_sparse_row *segments; /* (batch) the part of a sparse X in the columns block.rows; NULL: dense input */
+} target;
 
-/* Where the block begins in a packed matrix like W. */
-static nnf_index block_offset(const nnf_layer *layer, const block *b)
+/* One chain of samples: dw, contiguous in the layout of the block, = in^T delta for samples begin .. end - 1. */
+static void weight_chain(const nnf_network *network, const target *t, nnf_index begin, nnf_index end, void *dw)
 {
-    return b->first * layer->n_in + b->rows.begin * b->width;
-}
-
-/* One chain of samples: dw (rows of the block, width) = in^T delta for samples begin .. end - 1. */
-static void weight_chain(const nnf_network *network, int l, const block *b, nnf_index begin, nnf_index end, void *dw)
-{
-    const nnf_layer *layer = &network->layers[l];
-    const void *first = nnf_at(network->kernels, layer->delta, begin * layer->ld + b->first);
-    if (b->segments != NULL) {
-        network->kernels->sparse_gradient(b->rows.end - b->rows.begin, b->width, dw, b->rows.begin, end - begin,
-                                          b->segments + begin, first, layer->ld);
+    const nnf_kernels *kernels = network->kernels;
+    const nnf_layer *layer = &network->layers[t->l];
+    const nnf_range rows = t->block.rows, columns = t->block.columns;
+    const nnf_place place = nnf_place_of(network, t->l, &t->block);
+    const void *delta = nnf_at(kernels, layer->delta, begin * layer->ld + columns.begin);
+    if (t->segments != NULL) {
+        kernels->sparse_gradient(place.rows, place.n, dw, rows.begin, end - begin, t->segments + begin, delta,
+                                 layer->ld);
         return;
     }
-    const nnf_operand delta = {
-        .data = first,
-        .n_rows = end - begin,
-        .n_columns = b->width,
-        .ld = layer->ld,
-    };
-    const nnf_gemm g = {
-        .m = b->rows.end - b->rows.begin,
-        .a = nnf_layer_input(network, l, begin).dense,
-        .a_first = b->rows.begin,
-        .a_columns = 1,
-        .c = dw,
-        .ldc = b->width,
-    };
-    nnf_product(network->kernels, &g, &delta, (nnf_range){0, 1});
+    nnf_gemm g = {.m = place.rows, .a_columns = 1, .c = dw, .ldc = place.n};
+    nnf_operand B = {.n_rows = end - begin};
+    if (layer->few) { /* dW^T = delta^T in */
+        const nnf_layer *below = &network->layers[t->l - 1];
+        g.a = layer->delta_rows + begin;
+        B.data = nnf_at(kernels, below->out, begin * below->ld + rows.begin);
+        B.n_columns = rows.end - rows.begin;
+        B.ld = below->ld;
+    } else {
+        g.a = nnf_layer_input(network, t->l, begin).dense;
+        g.a_first = rows.begin;
+        B.data = delta;
+        B.n_columns = place.n;
+        B.ld = layer->ld;
+    }
+    nnf_product(kernels, &g, &B, (nnf_range){0, nnf_n_panels(kernels, B.n_columns)});
 }
 
-/* Likewise for the intercepts: db (width) = sum of delta. */
-static void bias_chain(const nnf_network *network, int l, const block *b, nnf_index begin, nnf_index end, void *db)
+/* Likewise for the intercepts: db = sum of delta. */
+static void bias_chain(const nnf_network *network, const target *t, nnf_index begin, nnf_index end, void *db)
 {
-    const nnf_layer *layer = &network->layers[l];
-    network->kernels->column_sums(end - begin, b->width, db,
-                                  nnf_at(network->kernels, layer->delta, begin * layer->ld + b->first), layer->ld);
+    const nnf_layer *layer = &network->layers[t->l];
+    const nnf_range columns = t->block.columns;
+    network->kernels->column_sums(end - begin, columns.end - columns.begin, db,
+                                  nnf_at(network->kernels, layer->delta, begin * layer->ld + columns.begin), layer->ld);
 }
 
-typedef void sample_chain(const nnf_network *network, int l, const block *b, nnf_index begin, nnf_index end,
-                          void *sums);
+typedef void sample_chain(const nnf_network *network, const target *t, nnf_index begin, nnf_index end, void *sums);
 
 /* n sums over all samples of the batch, into the thread's scratch: chains of NNF_CHAIN_ROWS, merged in order in
  * float64. */
-static const void *sum_over_samples(const nnf_network *network, sample_chain *chain, int l, const block *b, nnf_index n,
+static const void *sum_over_samples(const nnf_network *network, sample_chain *chain, const target *t, nnf_index n,
                                     nnf_index batch, int thread)
 {
     const nnf_kernels *kernels = network->kernels;
     void *sums = nnf_at(kernels, network->scratch, thread * network->scratch_size);
     if (batch <= NNF_CHAIN_ROWS) {
-        chain(network, l, b, 0, batch, sums);
+        chain(network, t, 0, batch, sums);
         return sums;
     }
     double *merged = network->chains + thread * network->scratch_size;
     memset(merged, 0, (size_t)n * sizeof *merged);
     for (nnf_index begin = 0; begin < batch; begin += NNF_CHAIN_ROWS) {
-        chain(network, l, b, begin, nnf_min(batch, begin + NNF_CHAIN_ROWS), sums);
+        chain(network, t, begin, nnf_min(batch, begin + NNF_CHAIN_ROWS), sums);
         kernels->widen_add(n, merged, sums);
     }
     kernels->narrow(n, sums, merged);
@@ -174,24 +174,25 @@ static void *part_at(const nnf_kernels *kernels, void *part, nnf_index offset)
 
 /* A step as all threads see it. */
 typedef struct step {
-    nnf_index batch;    /* rows */
+    nnf_index batch;     /* rows */
     double weight, rate; /* of the batch: `batch`, or the sum of the rows' weights */
 } step;
 
-static void update_block(const epoch_job *job, int l, const block *b, const step *s, int thread)
+static void update_target(const epoch_job *job, const target *t, const step *s, int thread)
 {
-    const nnf_index batch = s->batch;
     const nnf_network *network = job->network;
     const nnf_kernels *kernels = network->kernels;
-    const nnf_layer *layer = &network->layers[l];
+    const nnf_layer *layer = &network->layers[t->l];
     const bool stepping = job->solver != NNF_GRADIENT;
     const int state = stepping ? NNF_STATE_1 : NNF_GRADIENTS;
-    const nnf_index offset = block_offset(layer, b);
+    const nnf_place place = nnf_place_of(network, t->l, &t->block);
     nnf_update u = {
-        .n = (b->rows.end - b->rows.begin) * b->width,
-        .w = nnf_at(kernels, layer->w[NNF_PARAMETERS], offset),
-        .s1 = part_at(kernels, layer->w[state], offset),
-        .s2 = part_at(kernels, layer->w[NNF_STATE_2], offset),
+        .rows = place.rows,
+        .n = place.n,
+        .ld = place.ld,
+        .w = nnf_at(kernels, layer->w[NNF_PARAMETERS], place.offset),
+        .s1 = part_at(kernels, layer->w[state], place.offset),
+        .s2 = part_at(kernels, layer->w[NNF_STATE_2], place.offset),
         .alpha = network->alpha,
         .inv_rows = 1.0 / s->weight,
         .rate = s->rate,
@@ -200,22 +201,19 @@ static void update_block(const epoch_job *job, int l, const block *b, const step
         .beta_2 = network->beta_2,
         .epsilon = network->epsilon,
     };
-    u.dw = sum_over_samples(network, weight_chain, l, b, u.n, batch, thread);
+    u.dw = sum_over_samples(network, weight_chain, t, u.rows * u.n, s->batch, thread);
     kernels->update(job->solver, &u);
-    if (stepping) {
-        kernels->column_squares(b->rows.end - b->rows.begin, b->width,
-                                nnf_at(kernels, layer->squares, b->index * layer->padded_out + b->first), u.w);
-        if (layer->w_transposed != NULL)
-            nnf_pack_transpose(kernels, layer->w_transposed, layer->w[NNF_PARAMETERS], layer->n_in, layer->n_out, b->j,
-                               b->rows);
-    }
-    if (b->index == 0) { /* the intercepts of these columns go with the first rows */
-        u.n = b->width;
+    if (stepping)
+        nnf_block_derive(network, t->l, &t->block);
+    if (t->block.rows.begin == 0) { /* the intercepts of these columns go with the first rows */
+        const nnf_index first = t->block.columns.begin;
+        u.rows = 1;
+        u.n = u.ld = t->block.columns.end - first;
         u.alpha = 0;
-        u.w = nnf_at(kernels, layer->b[NNF_PARAMETERS], b->first);
-        u.s1 = part_at(kernels, layer->b[state], b->first);
-        u.s2 = part_at(kernels, layer->b[NNF_STATE_2], b->first);
-        u.dw = sum_over_samples(network, bias_chain, l, b, u.n, batch, thread);
+        u.w = nnf_at(kernels, layer->b[NNF_PARAMETERS], first);
+        u.s1 = part_at(kernels, layer->b[state], first);
+        u.s2 = part_at(kernels, layer->b[NNF_STATE_2], first);
+        u.dw = sum_over_samples(network, bias_chain, t, u.n, s->batch, thread);
         kernels->update(job->solver, &u);
     }
 }
@@ -246,12 +244,33 @@ static const nnf_sparse_row *find_segments(const nnf_network *network, nnf_range
     return segments;
 }
 
+/* How the weights of a layer are cut. While a thread goes down the row blocks of a strip, one part of the columns of
+ * delta stays in the second-level cache: two megabytes of it then come from the third a quarter as often. */
+typedef struct cut {
+    nnf_index strip, rows, columns; /* rows of a strip, rows and columns of a block */
+} cut;
+
+static cut cut_of(const nnf_network *network, int l, int n_threads)
+{
+    const nnf_layer *layer = &network->layers[l];
+    if (layer->few)
+        return (cut){NNF_FEW_BLOCK, NNF_FEW_BLOCK, layer->padded_out};
+    const bool sparse = l == 0 && network->sparse; /* one block a strip: see find_segments */
+    /* A small layer is cut finer, or one of two threads would get two thirds of it. */
+    const nnf_index blocks = layer->n_blocks * nnf_n_panels(network->kernels, layer->n_out);
+    const bool fine = n_threads > 1 && blocks < 8 * n_threads;
+    return (cut){
+        .strip = sparse ? NNF_BLOCK_ROWS : 4 * NNF_BLOCK_ROWS,
+        .rows = NNF_BLOCK_ROWS,
+        .columns = fine ? nnf_min(2 * network->kernels->lanes, network->kernels->panel) : network->kernels->panel,
+    };
+}
+
 /* All blocks of all layers stand in one line, each as long as it has elements; a thread owns those that begin in its
  * part. */
 static void update_share(const epoch_job *job, const step *s, int thread, int n_threads)
 {
     const nnf_network *network = job->network;
-    const nnf_kernels *kernels = network->kernels;
     nnf_index total = 0, position = 0;
     for (int l = 0; l < network->n_layers; l++)
         total += network->layers[l].n_in * network->layers[l].padded_out;
@@ -260,26 +279,26 @@ static void update_share(const epoch_job *job, const step *s, int thread, int n_
 
     for (int l = 0; l < network->n_layers; l++) {
         const nnf_layer *layer = &network->layers[l];
-        for (nnf_index index = 0; index < layer->n_blocks; index++) { /* outside: its rows of X^T stay cached */
-            const nnf_range rows = {index * NNF_BLOCK_ROWS, nnf_min(layer->n_in, (index + 1) * NNF_BLOCK_ROWS)};
+        const cut c = cut_of(network, l, n_threads);
+        for (nnf_index strip = 0; strip < layer->n_in; strip += c.strip) {
+            const nnf_index end = nnf_min(layer->n_in, strip + c.strip);
             const nnf_sparse_row *segments = NULL;
-            for (nnf_index j = 0; j < nnf_n_panels(kernels, layer->n_out); j++) {
-                block b = {
-                    .j = j,
-                    .first = j * kernels->panel,
-                    .width = nnf_panel_width(kernels, layer->n_out, j),
-                    .index = index,
-                    .rows = rows,
-                };
-                if (position >= mine.begin && position < mine.end) {
-                    if (l == 0 && network->sparse && segments == NULL) {
-                        segments = find_segments(network, rows, s->batch, first_segments, thread);
-                        first_segments = false;
+            for (nnf_index j = 0; j < layer->padded_out; j += c.columns) {
+                for (nnf_index i = strip; i < end; i += c.rows) {
+                    target t = {.l = l, .block = {
+                        .rows = {i, nnf_min(end, i + c.rows)},
+                        .columns = {j, nnf_min(layer->padded_out, j + c.columns)},
+                    }};
+                    if (position >= mine.begin && position < mine.end) {
+                        if (l == 0 && network->sparse && segments == NULL) {
+                            segments = find_segments(network, t.block.rows, s->batch, first_segments, thread);
+                            first_segments = false;
+                        }
+                        t.segments = segments;
+                        update_target(job, &t, s, thread);
                     }
-                    b.segments = segments;
-                    update_block(job, l, &b, s, thread);
+                    position += (t.block.rows.end - i) * (t.block.columns.end - j);
                 }
-                position += (rows.end - rows.begin) * b.width;
             }
         }
     }
@@ -306,7 +325,7 @@ static void epoch_work(void *context, nnf_team *team, int thread, int n_threads)
     nnf_index n_steps = 0;
     for (nnf_index first = 0; first < epoch->n; first += epoch->batch) {
         const nnf_index batch = nnf_min(epoch->batch, epoch->n - first);
-        const nnf_range rows = nnf_share(batch, 6, thread, n_threads);
+        const nnf_range rows = nnf_share(batch, 2, thread, n_threads);
         const double penalty = thread == 0 ? nnf_penalty(network) : 0;
         point_to_rows(job, first, rows);
         if (n_threads > 1 && batch < FEW_ROWS * n_threads)

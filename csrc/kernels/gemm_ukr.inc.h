@@ -1,6 +1,6 @@
 /*
  * gemm_ukr.inc.h: the matrix micro-kernel, written once for every ISA and type, and the tiling of one panel with it;
- * then the products with a sparse matrix.
+ * then the products with few columns, and with a sparse matrix.
  *
  * A tile holds `height` x `vectors` accumulators in registers. Each element of C is ONE chain of fused multiply-adds in
  * k order that starts from zero, the bias or C itself; so its bits depend neither on the tile it falls in nor on how k
@@ -93,6 +93,8 @@ NNF_INLINE void V(tile)(int height, int vectors, int a_columns, int b_exact, con
         for (int v = 0; v < vectors; v++)
             vb[v] = b_exact && v == vectors - 1 ? V(load_n)(b + v * LANES, last) : V(load)(b + v * LANES);
         const T *column = a_columns ? columns[p] + first : NULL;
+        if (a_columns) /* no hardware foresees that the next block goes on in the same rows of X: 2 % of a step */
+            __builtin_prefetch(column + NNF_BLOCK_ROWS);
         NNF_UNROLL
         for (int r = 0; r < height; r++) {
             VT va = V(set1)(a_columns ? column[r] : rows[r][p]);
@@ -201,6 +203,58 @@ static void V(gemm)(const nnf_gemm *g)
         break;
     }
 #undef PANEL
+}
+
+/* C rows i .. i + rows - 1, rows <= LANES, for n columns: these rows of A are transposed, so that a vector holds one
+ * column of them. With n = 1 that is 64 shuffles and 16 FMAs for 16 x 16 elements, where a tile with its columns in the
+ * lanes takes 256 FMAs. */
+NNF_INLINE void V(few_columns)(int n, const nnf_gemm *g, nnf_index i, nnf_index rows)
+{
+    const T *const *a = (const T *const *)(const void *)g->a;
+    const T *b = (const T *)g->b;
+    T *c = (T *)g->c + i * g->ldc;
+    VT vacc[NNF_FEW_COLUMNS];
+    NNF_UNROLL
+    for (int j = 0; j < n; j++)
+        vacc[j] = g->start == NNF_FROM_BIAS ? V(set1)(((const T *)g->bias)[j]) : V(zero)();
+    for (nnf_index p = 0; p < g->k; p += LANES) {
+        const nnf_index count = nnf_min(g->k - p, LANES);
+        VT block[LANES];
+        NNF_UNROLL
+        for (int r = 0; r < LANES; r++) {
+            const T *from = a[i + nnf_min(r, rows - 1)] + g->a_first + p;
+            block[r] = count == LANES ? V(load)(from) : V(load_n)(from, count);
+        }
+        V(transpose)(block);
+        NNF_UNROLL
+        for (int q = 0; q < LANES; q++) {
+            if (q < count) {
+                NNF_UNROLL
+                for (int j = 0; j < n; j++)
+                    vacc[j] = V(fma)(block[q], V(set1)(b[j * g->ldb + p + q]), vacc[j]);
+            }
+        }
+    }
+    T lane[LANES];
+    NNF_UNROLL
+    for (int j = 0; j < n; j++) {
+        V(store)(lane, vacc[j]);
+        for (nnf_index r = 0; r < rows; r++)
+            c[r * g->ldc + j] = lane[r];
+    }
+}
+
+static void V(gemm_few)(const nnf_gemm *g)
+{
+    for (nnf_index i = 0; i < g->m; i += LANES) {
+        const nnf_index rows = nnf_min(g->m - i, LANES);
+        switch (g->n) {
+        case 1: V(few_columns)(1, g, i, rows); break;
+        case 2: V(few_columns)(2, g, i, rows); break;
+        case 3: V(few_columns)(3, g, i, rows); break;
+        default: V(few_columns)(NNF_FEW_COLUMNS, g, i, rows); break;
+        }
+    }
 }
 
 /* One row of X after the other: each of its elements times a row of delta, added to a row of dw. */

@@ -17,6 +17,7 @@
         .lanes = LANES,                                    \
         .panel = LANES * NNF_TILE_VECTORS,                 \
         .gemm = V(gemm),                                   \
+        .gemm_few = V(gemm_few),                           \
         .sparse_gradient = V(sparse_gradient),             \
         .activate = V(activate),                           \
         .derive = V(derive),                               \
@@ -26,6 +27,7 @@
         .scale = V(scale),                                 \
         .column_sums = V(column_sums),                     \
         .column_squares = V(column_squares),               \
+        .row_squares = V(row_squares),                     \
         .sum = V(sum),                                     \
         .widen_add = V(widen_add),                         \
         .narrow = V(narrow),                               \

@@ -233,26 +233,54 @@ static void V(scale)(nnf_index n, void *x, double factor)
 
 /* ---- sums over rows ---- */
 
-static void V(column_sums)(nnf_index m, nnf_index n, void *sums, const void *x, nnf_index ldx)
+/* The sums of x or x^2 over m rows, for the n columns of `vectors` vectors: a chain waits four cycles for each of its
+ * terms, so vectors take turns. */
+NNF_INLINE void V(columns)(int vectors, int square, nnf_index m, nnf_index n, T *sums, const T *x, nnf_index ldx)
 {
-    for (nnf_index j = 0; j < n; j += LANES) {
-        VT vsum = V(zero)();
-        for (nnf_index i = 0; i < m; i++)
-            vsum = V(add)(vsum, V(load)((const T *)x + i * ldx + j));
-        V(store_n)((T *)sums + j, vsum, nnf_min(n - j, LANES));
+    VT vsum[NNF_TILE_VECTORS];
+    NNF_UNROLL
+    for (int v = 0; v < vectors; v++)
+        vsum[v] = V(zero)();
+    for (nnf_index i = 0; i < m; i++) {
+        NNF_UNROLL
+        for (int v = 0; v < vectors; v++) {
+            VT vx = V(load)(x + i * ldx + v * LANES);
+            vsum[v] = square ? V(fma)(vx, vx, vsum[v]) : V(add)(vsum[v], vx);
+        }
     }
+    NNF_UNROLL
+    for (int v = 0; v < vectors; v++)
+        V(store_n)(sums + v * LANES, vsum[v], nnf_min(n - v * LANES, LANES));
 }
 
-static void V(column_squares)(nnf_index m, nnf_index n, void *squares, const void *w)
+NNF_INLINE void V(all_columns)(int square, nnf_index m, nnf_index n, void *sums, const void *x, nnf_index ldx)
 {
-    for (nnf_index j = 0; j < n; j += LANES) {
-        VT vsum = V(zero)();
-        for (nnf_index i = 0; i < m; i++) {
-            VT vw = V(load)((const T *)w + i * n + j);
-            vsum = V(fma)(vw, vw, vsum);
-        }
-        V(store)((T *)squares + j, vsum);
+    nnf_index j = 0;
+    for (; j + (NNF_TILE_VECTORS - 1) * LANES < n; j += NNF_TILE_VECTORS * LANES)
+        V(columns)(NNF_TILE_VECTORS, square, m, n - j, (T *)sums + j, (const T *)x + j, ldx);
+    for (; j < n; j += LANES)
+        V(columns)(1, square, m, n - j, (T *)sums + j, (const T *)x + j, ldx);
+}
+
+static void V(column_sums)(nnf_index m, nnf_index n, void *sums, const void *x, nnf_index ldx)
+{
+    V(all_columns)(0, m, n, sums, x, ldx);
+}
+
+static void V(column_squares)(nnf_index m, nnf_index n, void *squares, const void *w, nnf_index ldw)
+{
+    V(all_columns)(1, m, n, squares, w, ldw);
+}
+
+/* In one lane, so that an FMA is what it is in column_squares. */
+static void V(row_squares)(nnf_index m, void *square, const void *w)
+{
+    VT vsum = V(zero)();
+    for (nnf_index i = 0; i < m; i++) {
+        VT vw = V(set1)(((const T *)w)[i]);
+        vsum = V(fma)(vw, vw, vsum);
     }
+    V(store_n)((T *)square, vsum, 1);
 }
 
 static double V(sum)(nnf_index m, nnf_index n, const void *x, nnf_index ldx)

@@ -1,5 +1,5 @@
 /*
- * update.inc.h: the optimizers, each on n contiguous elements of a weight block. One function and one case a solver.
+ * update.inc.h: the optimizers, each on a block of weights. One function and one case a solver.
  *
  * The gradient of the mean loss is g = (dw + alpha w) / rows; dw, its sum over the rows of the batch, comes straight
  * from the product X^T delta. Weights are read before they are written: the penalty acts on the weights before the
@@ -57,17 +57,18 @@ NNF_INLINE VT V(gradient)(const V(constants) *s, VT w, VT g, VT *s1, VT *s2)
 
 #define SOLVER(NAME, name, n_states)                                                             \
     case NAME:                                                                                   \
-        for (nnf_index j = 0; j < u->n; j += LANES) {                                            \
-            VT vw = V(load)(w + j);                                                              \
-            VT vs1 = (n_states) > 0 ? V(load)(s1 + j) : V(zero)();                               \
-            VT vs2 = (n_states) > 1 ? V(load)(s2 + j) : V(zero)();                               \
-            VT vg = V(mul)(V(fma)(s.alpha, vw, V(load)(dw + j)), s.inv_rows);                    \
-            V(store)(w + j, V(name)(&s, vw, vg, &vs1, &vs2));                                    \
-            if ((n_states) > 0)                                                                  \
-                V(store)(s1 + j, vs1);                                                           \
-            if ((n_states) > 1)                                                                  \
-                V(store)(s2 + j, vs2);                                                           \
-        }                                                                                        \
+        for (nnf_index i = 0; i < rows; i++)                                                     \
+            for (nnf_index j = i * ld; j < i * ld + n; j += LANES, dw += LANES) {                \
+                VT vw = V(load)(w + j);                                                          \
+                VT vs1 = (n_states) > 0 ? V(load)(s1 + j) : V(zero)();                           \
+                VT vs2 = (n_states) > 1 ? V(load)(s2 + j) : V(zero)();                           \
+                VT vg = V(mul)(V(fma)(s.alpha, vw, V(load)(dw)), s.inv_rows);                    \
+                V(store)(w + j, V(name)(&s, vw, vg, &vs1, &vs2));                                \
+                if ((n_states) > 0)                                                              \
+                    V(store)(s1 + j, vs1);                                                       \
+                if ((n_states) > 1)                                                              \
+                    V(store)(s2 + j, vs2);                                                       \
+            }                                                                                    \
         break;
 static void V(update)(int solver, const nnf_update *u)
 {
@@ -82,6 +83,7 @@ static void V(update)(int solver, const nnf_update *u)
         .rest_2 = V(set1)((T)(1 - u->beta_2)),
         .epsilon = V(set1)((T)u->epsilon),
     };
+    const nnf_index joined = u->ld == u->n, rows = joined ? 1 : u->rows, n = joined ? u->rows * u->n : u->n, ld = u->ld;
     T *w = (T *)u->w, *s1 = (T *)u->s1, *s2 = (T *)u->s2;
     const T *dw = (const T *)u->dw;
     switch (solver) {

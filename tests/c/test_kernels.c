@@ -196,6 +196,42 @@ static void test_gemm_epilogue(void)
     }
 }
 
+/* With the rows in the lanes every element is the same chain: the bits are those of gemm. */
+static void test_gemm_few(void)
+{
+    static product t;
+    nnf_index list[MAX_LENGTHS];
+    const nnf_index count = lengths(list, 2 * kernels->lanes + 2);
+    for (nnf_index n = 1; n <= NNF_FEW_COLUMNS; n++) {
+        for (nnf_index e = 0; e < count; e++) {
+            for (nnf_index d = 0; d < count; d++) {
+                const nnf_index m = list[e], k = list[d], gap = (m + k) % 3, ldb = k + gap;
+                make_product(&t, m, n, k, (form){0, 1, 1}, (m + k) % 2 ? NNF_FROM_BIAS : NNF_FROM_ZERO, gap,
+                             random_number);
+                kernels->gemm(&t.g);
+                void *expected = fenced(SPARE_SLOT, dtype, span(m, n, t.g.ldc));
+                memcpy(expected, t.c, (size_t)span(m, n, t.g.ldc) * kernels->size);
+                void *b = fenced(VALUE_SLOT, dtype, span(n, k, ldb));
+                for (nnf_index j = 0; j < n; j++)
+                    for (nnf_index p = 0; p < k; p++)
+                        put(dtype, b, j * ldb + p, get(dtype, t.b, p * t.g.ldb + j));
+                nnf_gemm g = t.g;
+                g.b = b;
+                g.ldb = ldb;
+                g.c = fenced(C_SLOT, dtype, span(m, n, g.ldc));
+                kernels->gemm_few(&g);
+                int wrong = !intact_before(C_SLOT);
+                for (nnf_index i = 0; i < m; i++) {
+                    wrong += !same(element(g.c, i * g.ldc), element(expected, i * g.ldc), n);
+                    if (i < m - 1)
+                        wrong += !untouched(dtype, g.c, i * g.ldc + n, (i + 1) * g.ldc);
+                }
+                check(wrong == 0, "gemm_few " WHERE ": m %td, n %td, k %td", HERE, m, n, k);
+            }
+        }
+    }
+}
+
 /* ---- sparse products -------------------------------------------------------------------------------------------- */
 
 /* About a third of A's elements become 0; `rows` are the others, fenced. */
@@ -482,7 +518,7 @@ static void test_sums(void)
             x = fenced(A_SLOT, dtype, m * padded);
             sums = fenced(C_SLOT, dtype, padded);
             fill(dtype, x, m * padded, random_integer);
-            kernels->column_squares(m, padded, sums, x);
+            kernels->column_squares(m, padded, sums, x, padded);
             for (nnf_index j = 0; j < padded; j++) {
                 double sum = 0;
                 for (nnf_index i = 0; i < m; i++)
@@ -490,6 +526,17 @@ static void test_sums(void)
                 wrong += get(dtype, sums, j) != sum;
             }
             check(wrong == 0 && intact_before(C_SLOT), "column_squares " WHERE ": m %td, n %td", HERE, m, padded);
+
+            /* A column that lies in a row has the same chain. */
+            void *column = fenced(A_SLOT, dtype, n * kernels->lanes), *row = fenced(B_SLOT, dtype, n);
+            sums = fenced(C_SLOT, dtype, kernels->lanes);
+            void *square = fenced(VALUE_SLOT, dtype, 1);
+            fill(dtype, column, n * kernels->lanes, random_number);
+            for (nnf_index i = 0; i < n; i++)
+                put(dtype, row, i, get(dtype, column, i * kernels->lanes));
+            kernels->column_squares(n, kernels->lanes, sums, column, kernels->lanes);
+            kernels->row_squares(n, square, row);
+            check(same(square, sums, 1), "row_squares " WHERE ": m %td", HERE, n);
 
             double *wide = fenced(VALUE_SLOT, NNF_FLOAT64, padded);
             void *narrow = fenced(B_SLOT, dtype, padded);
@@ -555,7 +602,7 @@ static void test_update(void)
                 before[2][j] = get(dtype, s2, j);
             }
             const nnf_update u = {
-                .n = n, .dw = dw, .w = w, .s1 = s1, .s2 = s2, .alpha = 0.25, .inv_rows = 0.125, .rate = 0.5,
+                .rows = 1, .n = n, .ld = n, .dw = dw, .w = w, .s1 = s1, .s2 = s2, .alpha = 0.25, .inv_rows = 0.125, .rate = 0.5,
                 .momentum = 0.75, .beta_1 = 0.875, .beta_2 = 0.96875, .epsilon = 0.0625,
             };
             kernels->update(solver, &u);
@@ -581,6 +628,41 @@ static void test_update(void)
             wrong += !intact_before(A_SLOT) + !intact_before(C_SLOT) + !intact_before(VALUE_SLOT);
             check(wrong == 0, "update " WHERE ": solver %d, n %td", HERE, solver, n);
         }
+    }
+}
+
+/* A block among other columns is updated as its rows would be one by one, and its neighbours stay. */
+static void test_update_of_a_block(void)
+{
+    for (int solver = 0; solver <= NNF_GRADIENT; solver++) {
+        const nnf_index rows = 3, n = 2 * kernels->lanes, ld = n + kernels->lanes, size = span(rows, n, ld);
+        void *parts[] = {fenced(A_SLOT, dtype, size), fenced(B_SLOT, dtype, size), fenced(C_SLOT, dtype, size)};
+        void *expected[] = {fenced(START_SLOT, dtype, size), fenced(SPARE_SLOT, dtype, size),
+                            fenced(BIAS_SLOT, dtype, size)};
+        void *dw = fenced(VALUE_SLOT, dtype, rows * n);
+        fill(dtype, dw, rows * n, random_number);
+        for (int part = 0; part < 3; part++) {
+            fill(dtype, parts[part], size, random_number);
+            for (nnf_index j = 0; part == 2 && j < size; j++)
+                put(dtype, parts[part], j, fabs(get(dtype, parts[part], j)));
+            memcpy(expected[part], parts[part], (size_t)size * kernels->size);
+        }
+        nnf_update u = {
+            .rows = rows, .n = n, .ld = ld, .dw = dw, .w = parts[0], .s1 = parts[1], .s2 = parts[2], .alpha = 0.25,
+            .inv_rows = 0.125, .rate = 0.5, .momentum = 0.75, .beta_1 = 0.875, .beta_2 = 0.96875, .epsilon = 0.0625,
+        };
+        kernels->update(solver, &u);
+        u.rows = 1;
+        for (nnf_index i = 0; i < rows; i++) {
+            u.dw = element(dw, i * n);
+            u.w = element(expected[0], i * ld);
+            u.s1 = element(expected[1], i * ld);
+            u.s2 = element(expected[2], i * ld);
+            kernels->update(solver, &u);
+        }
+        for (int part = 0; part < 3; part++)
+            check(same(parts[part], expected[part], size), "update of a block " WHERE ": solver %d, part %d", HERE,
+                  solver, part);
     }
 }
 
@@ -628,10 +710,16 @@ static void test_packing(void)
             nnf_pack(kernels, again, plain, 1, n, n, k, (nnf_range){0, nnf_n_panels(kernels, k)});
             for (nnf_index j = 0; j < panels.end; j++)
                 for (nnf_index p = 0; p < k; p += NNF_BLOCK_ROWS)
-                    nnf_pack_transpose(kernels, transposed, packed, k, n, j,
-                                       (nnf_range){p, nnf_min(k, p + NNF_BLOCK_ROWS)});
+                    nnf_pack_transpose(kernels, transposed, packed, k, n, (nnf_range){p, nnf_min(k, p + NNF_BLOCK_ROWS)},
+                                       (nnf_range){j * kernels->panel, nnf_min(stored, (j + 1) * kernels->panel)});
             check(same(transposed, again, n * nnf_round_up(k, kernels->lanes)) && intact_before(B_SLOT),
                   "pack_transpose " WHERE ": k %td, n %td", HERE, k, n);
+            transposed = fenced(B_SLOT, dtype, n * nnf_round_up(k, kernels->lanes));
+            for (nnf_index j = 0; j < stored; j += kernels->lanes) /* and a vector of columns at a time */
+                nnf_pack_transpose(kernels, transposed, packed, k, n, (nnf_range){0, k},
+                                   (nnf_range){j, j + kernels->lanes});
+            check(same(transposed, again, n * nnf_round_up(k, kernels->lanes)) && intact_before(B_SLOT),
+                  "pack_transpose by vectors " WHERE ": k %td, n %td", HERE, k, n);
         }
     }
 }
@@ -797,8 +885,8 @@ static void test_story(void)
 int main(void)
 {
     static void (*const tests[])(void) = {
-        test_gemm,     test_gemm_epilogue, test_sparse, test_elementwise, test_output, test_clipping,
-        test_sums,     test_transpose,     test_update, test_packing,     test_story,
+        test_gemm,     test_gemm_epilogue, test_gemm_few, test_sparse,  test_elementwise, test_output, test_clipping,
+        test_sums,     test_transpose,     test_update,   test_update_of_a_block, test_packing, test_story,
     };
     find_isas();
     test_shares();
