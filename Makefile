@@ -5,6 +5,7 @@
 #   make test        build, install and run every test: lint, ctest and pytest
 #   make test-slow   the exhaustive tests, which take minutes and are not part of `make test`
 #   make lint        formatting, types, and the C sources under gcc's and clang's warnings
+#   make bench-kernels   measure the engine's inner loops beside NumPy's and PyTorch's; BENCH="--quick" for a look
 #   make bench       compare the time of a training step with other packages; BENCH="--help" shows what to choose
 #   make format      write Python files the way `make lint` wants them
 #   make clean       remove build/
@@ -32,7 +33,7 @@ export CMAKE_GENERATOR := Ninja
 # zig keeps a cache; here, not in the home directory.
 export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/build/zig
 
-.PHONY: demo test test-slow lint lint-python lint-c ctest pytest bench format clean
+.PHONY: demo test test-slow lint lint-python lint-c ctest pytest bench bench-kernels bench-native format clean
 .NOTPARALLEL:
 
 demo: $(venv)/.installed
@@ -56,7 +57,8 @@ lint-c: $(root)/c/build.ninja $(root)/clang-x86_64/build.ninja $(root)/clang-aar
 	cmake --build $(root)/clang-aarch64 --target nnfast_core
 
 $(root)/c/build.ninja: $(venv)/.dev
-	cmake -S . -B $(@D) -DNNFAST_BUILD_PYTHON=OFF -DNNFAST_BUILD_TESTS=ON -DNNFAST_WERROR=ON
+	cmake -S . -B $(@D) -DNNFAST_BUILD_PYTHON=OFF -DNNFAST_BUILD_TESTS=ON -DNNFAST_BUILD_BENCH=ON \
+		-DNNFAST_WERROR=ON
 
 $(root)/clang-%/build.ninja: $(venv)/.dev
 	CC="$(CURDIR)/$(python) -m ziglang cc -target $*-linux-gnu -c" cmake -S . -B $(@D) \
@@ -77,6 +79,14 @@ test-slow: $(venv)/.installed $(root)/c/build.ninja
 
 bench: $(root)/bench/.installed
 	$(root)/bench/bin/python -m bench.train $(BENCH)
+
+bench-kernels: $(root)/bench/.installed bench-native
+	$(root)/bench/bin/python -m bench.kernels $(BENCH)
+
+# The engine with a clock around its kernels; bench/native.py looks for it there.
+bench-native: $(venv)/.build
+	cmake -S . -B $(root)/bench-native -DNNFAST_BUILD_PYTHON=OFF -DNNFAST_BUILD_BENCH=ON
+	cmake --build $(root)/bench-native
 
 format: $(venv)/.dev
 	$(python) -m ruff check --fix .
