@@ -34,7 +34,7 @@ class Update(ctypes.Structure):
     """nnf_update of csrc/kernels.h."""
 
     _fields_ = (
-        ("n", index),
+        *((name, index) for name in ("rows", "n", "ld")),
         *((name, pointer) for name in ("dw", "w", "s1", "s2")),
         *((name, ctypes.c_double) for name in ("alpha", "inv_rows", "rate")),
         *((name, ctypes.c_double) for name in ("momentum", "beta_1", "beta_2", "epsilon")),
@@ -135,6 +135,6 @@ def softmax(isa: str, x: np.ndarray) -> Run:
 def update(solver: str, isa: str, w: np.ndarray, dw: np.ndarray, s1: np.ndarray, s2: np.ndarray, **rates: float) -> Run:
     """Steps of an optimizer, one after the other, on w and its states. `rates`: the numbers of nnf_update."""
     arrays = {"dw": dw, "w": w, "s1": s1, "s2": s2}
-    step = Update(n=w.size, **{name: array.ctypes.data for name, array in arrays.items()}, **rates)
+    step = Update(rows=1, n=w.size, ld=w.size, **{name: array.ctypes.data for name, array in arrays.items()}, **rates)
     step.arrays = arrays  # they live as long as the step
     return _run("update", isa, w, _core.SOLVERS.index(solver), step)

@@ -78,38 +78,59 @@ static void product_with_few_columns(const nnf_kernels *kernels, const nnf_gemm 
     }
 }
 
+/* Part of a product: the rows `chunk` of B, for the panels given. g->a already begins with the columns `chunk` of A. */
+static void product_chunk(const nnf_kernels *kernels, const nnf_gemm *g, const nnf_operand *B, nnf_range chunk,
+                          nnf_range panels)
+{
+    for (nnf_index j = panels.begin; j < panels.end; j++) {
+        const nnf_index first = j * kernels->panel;
+        nnf_gemm part = *g;
+        part.n = nnf_min(kernels->panel, B->n_columns - first);
+        part.k = chunk.end - chunk.begin;
+        part.b_exact = B->ld != 0;
+        part.ldb = B->ld != 0 ? B->ld : nnf_panel_width(kernels, B->n_columns, j);
+        part.b = nnf_at(kernels, B->data, (B->ld != 0 ? first : first * B->n_rows) + chunk.begin * part.ldb);
+        part.c = nnf_at(kernels, g->c, first);
+        part.start = chunk.begin == 0 ? g->start : NNF_FROM_C;
+        part.epilogue = chunk.end == B->n_rows ? g->epilogue : NNF_STORE;
+        if (g->start == NNF_FROM_BIAS)
+            part.bias = nnf_at(kernels, g->bias, first);
+        if (g->epilogue == NNF_DERIVE)
+            part.value = nnf_at(kernels, g->value, first);
+        kernels->gemm(&part);
+    }
+}
+
+/* Chunks that k is cut into; one for k == 0 too, since the bias remains. */
+static nnf_index chunks_of(nnf_index k)
+{
+    return k > CHUNK ? (k + CHUNK - 1) / CHUNK : 1;
+}
+
+static nnf_range chunk_of(nnf_index k, nnf_index chunk)
+{
+    return (nnf_range){k * chunk / chunks_of(k), k * (chunk + 1) / chunks_of(k)};
+}
+
 void nnf_product(const nnf_kernels *kernels, const nnf_gemm *g, const nnf_operand *B, nnf_range panels)
 {
-    const nnf_index k = B->n_rows, panel = kernels->panel;
+    const nnf_index k = B->n_rows;
     if (B->transposed) {
         product_with_few_columns(kernels, g, B);
         return;
     }
-    /* One for k == 0 too, since the bias remains; and one for sparse rows, which are not worth cutting. */
-    const nnf_index n_chunks = k > CHUNK && g->sparse == NULL ? (k + CHUNK - 1) / CHUNK : 1;
-    for (nnf_index chunk = 0; chunk < n_chunks; chunk++) {
-        const nnf_index begin = k * chunk / n_chunks, end = k * (chunk + 1) / n_chunks;
-        for (nnf_index j = panels.begin; j < panels.end; j++) {
-            const nnf_index first = j * panel;
-            nnf_gemm part = *g;
-            part.n = nnf_min(panel, B->n_columns - first);
-            part.k = end - begin;
-            part.b_exact = B->ld != 0;
-            part.ldb = B->ld != 0 ? B->ld : nnf_panel_width(kernels, B->n_columns, j);
-            part.b = nnf_at(kernels, B->data, (B->ld != 0 ? first : first * k) + begin * part.ldb);
-            part.c = nnf_at(kernels, g->c, first);
-            part.start = begin == 0 ? g->start : NNF_FROM_C;
-            part.epilogue = end == k ? g->epilogue : NNF_STORE;
-            if (g->a_columns)
-                part.a = g->a + begin;
-            else if (g->sparse == NULL)
-                part.a_first = g->a_first + begin;
-            if (g->start == NNF_FROM_BIAS)
-                part.bias = nnf_at(kernels, g->bias, first);
-            if (g->epilogue == NNF_DERIVE)
-                part.value = nnf_at(kernels, g->value, first);
-            kernels->gemm(&part);
-        }
+    if (g->sparse != NULL) { /* not worth cutting */
+        product_chunk(kernels, g, B, (nnf_range){0, k}, panels);
+        return;
+    }
+    for (nnf_index c = 0; c < chunks_of(k); c++) {
+        const nnf_range chunk = chunk_of(k, c);
+        nnf_gemm part = *g;
+        if (g->a_columns)
+            part.a = g->a + chunk.begin;
+        else
+            part.a_first = g->a_first + chunk.begin;
+        product_chunk(kernels, &part, B, chunk, panels);
     }
 }
 
@@ -120,12 +141,49 @@ typedef struct matmul_job {
     nnf_index m, n, k;
     void *c;
     nnf_index ldc;
+    const void *a;
+    nnf_index rs_a, cs_a;
     const void *b;
     nnf_index rs_b, cs_b;
-    void *packed;
-    const void *const *a;
-    int a_columns;
+    nnf_operand B;      /* packed, or transposed when it has few columns */
+    const void **rows;  /* (m) or (k): vectors of A, where it is read in place; NULL: it is copied, block by block */
+    int a_columns;      /* those vectors are columns */
+    void *blocks;       /* (n_threads, NNF_ROW_BLOCK, block_ld) of A copied, and pointers to their rows */
+    const void **block_rows;
+    nnf_index block_ld;
 } matmul_job;
+
+/* dst (rows, columns), row distance ldd, = elements of A from row i and column p on. Whole vectors may be written. */
+static void copy_block(const matmul_job *job, void *dst, nnf_index i, nnf_index rows, nnf_range columns)
+{
+    const nnf_kernels *kernels = job->kernels;
+    const nnf_index n_columns = columns.end - columns.begin;
+    const void *from = nnf_at(kernels, job->a, i * job->rs_a + columns.begin * job->cs_a);
+    if (job->rs_a == 1) {
+        kernels->transpose(n_columns, rows, dst, job->block_ld, from, job->cs_a);
+        return;
+    }
+    for (nnf_index r = 0; r < rows; r++) {
+        void *row = nnf_at(kernels, dst, r * job->block_ld);
+        const void *source = nnf_at(kernels, from, r * job->rs_a);
+        if (job->cs_a == 1)
+            memcpy(row, source, (size_t)n_columns * kernels->size);
+        for (nnf_index p = 0; job->cs_a != 1 && p < n_columns; p++)
+            memcpy(nnf_at(kernels, row, p), nnf_at(kernels, source, p * job->cs_a), kernels->size);
+    }
+}
+
+/* Rows i .. of C, with the rows of A copied: a chunk at a time, which all panels then read. */
+static void multiply_copied(const matmul_job *job, nnf_gemm *g, nnf_index i, nnf_range panels, int thread)
+{
+    void *block = nnf_at(job->kernels, job->blocks, thread * NNF_ROW_BLOCK * job->block_ld);
+    g->a = job->block_rows + (nnf_index)thread * NNF_ROW_BLOCK;
+    for (nnf_index c = 0; c < chunks_of(job->k); c++) {
+        const nnf_range chunk = chunk_of(job->k, c);
+        copy_block(job, block, i, g->m, chunk);
+        product_chunk(job->kernels, g, &job->B, chunk, panels);
+    }
+}
 
 /* B is packed by all; then each thread owns rows of C when there are more of them, else panels. */
 static void matmul_work(void *context, nnf_team *team, int thread, int n_threads)
@@ -135,26 +193,69 @@ static void matmul_work(void *context, nnf_team *team, int thread, int n_threads
     const nnf_index n_panels = nnf_n_panels(kernels, job->n);
     nnf_range panels = nnf_share(n_panels, 1, thread, n_threads);
 
-    nnf_pack(kernels, job->packed, job->b, job->rs_b, job->cs_b, job->k, job->n, panels);
+    if (job->B.transposed) {
+        const nnf_range rows = nnf_share(job->k, kernels->lanes, thread, n_threads);
+        for (nnf_index p = rows.begin; p < rows.end; p++)
+            for (nnf_index j = 0; j < job->n; j++)
+                memcpy(nnf_at(kernels, job->B.data, j * job->B.ld + p),
+                       nnf_at(kernels, job->b, p * job->rs_b + j * job->cs_b), kernels->size);
+    } else {
+        nnf_pack(kernels, nnf_at(kernels, job->B.data, 0), job->b, job->rs_b, job->cs_b, job->k, job->n, panels);
+    }
     nnf_barrier(team);
 
     nnf_range rows = {0, job->m};
     if (job->m >= job->n) {
-        rows = nnf_share(job->m, 12, thread, n_threads);
+        rows = nnf_share(job->m, 2, thread, n_threads);
         panels = (nnf_range){0, n_panels};
     }
-    const nnf_operand B = {.data = job->packed, .n_rows = job->k, .n_columns = job->n};
-    for (nnf_index i = rows.begin; i < rows.end; i += NNF_ROW_BLOCK) {
+    const nnf_index block = nnf_block_rows(rows.end - rows.begin);
+    for (nnf_index i = rows.begin; i < rows.end; i += block) {
         nnf_gemm g = {
-            .m = nnf_min(rows.end - i, NNF_ROW_BLOCK),
-            .a = job->a_columns ? job->a : job->a + i,
-            .a_first = job->a_columns ? i : 0,
-            .a_columns = job->a_columns,
+            .m = nnf_min(rows.end - i, block),
             .c_exact = 1,
             .c = nnf_at(kernels, job->c, i * job->ldc),
             .ldc = job->ldc,
         };
-        nnf_product(kernels, &g, &B, panels);
+        if (job->rows == NULL) {
+            multiply_copied(job, &g, i, panels, thread);
+            continue;
+        }
+        g.a = job->a_columns ? job->rows : job->rows + i;
+        g.a_first = job->a_columns ? i : 0;
+        g.a_columns = job->a_columns;
+        nnf_product(kernels, &g, &job->B, panels);
+    }
+}
+
+/* Whether to copy A, block by block. In place it must lie in rows or in columns. Rows a multiple of 4096 bytes apart
+ * share a set of the caches; and in wide products the copy costs little, and the tile reads a page, not one a row. */
+static bool copies_a(const nnf_kernels *kernels, nnf_index n, nnf_index k, nnf_index stride, bool unit_stride)
+{
+    if (!unit_stride)
+        return true;
+    const nnf_index bytes = (stride < 0 ? -stride : stride) * (nnf_index)kernels->size;
+    return k > 1 && (n >= 16 * kernels->panel || (n >= 4 * kernels->panel && bytes % 4096 == 0));
+}
+
+static void lay_out(nnf_arena *arena, matmul_job *job, int n_threads, bool in_place)
+{
+    const nnf_kernels *kernels = job->kernels;
+    const bool few = job->n <= NNF_FEW_COLUMNS && in_place && !job->a_columns;
+    job->B = (nnf_operand){
+        .data = few ? nnf_take(arena, job->n, job->k, kernels->size)
+                    : nnf_take(arena, job->k, nnf_round_up(job->n, kernels->lanes), kernels->size),
+        .n_rows = job->k,
+        .n_columns = job->n,
+        .ld = few ? job->k : 0,
+        .transposed = few,
+    };
+    job->rows = in_place ? nnf_take(arena, job->a_columns ? job->k : job->m, 1, sizeof *job->rows) : NULL;
+    if (!in_place) {
+        /* Whole vectors, and no multiple of 4096 bytes. */
+        job->block_ld = nnf_round_up(nnf_min(job->k, CHUNK), kernels->lanes) + NNF_ALIGN / (nnf_index)kernels->size;
+        job->blocks = nnf_take(arena, n_threads * NNF_ROW_BLOCK, job->block_ld, kernels->size);
+        job->block_rows = nnf_take(arena, n_threads, NNF_ROW_BLOCK, sizeof *job->block_rows);
     }
 }
 
@@ -168,37 +269,27 @@ nnf_status nnf_matmul(nnf_dtype dtype, nnf_index m, nnf_index n, nnf_index k,
     if (m == 0 || n == 0)
         return NNF_OK;
     const nnf_kernels *kernels = nnf_active_kernels(dtype);
-    const bool rows = cs_a == 1 || k <= 1, columns = !rows && (rs_a == 1 || m == 1), copied = !rows && !columns;
-    const nnf_index vectors = columns ? k : m;
-    const nnf_index n_stored = nnf_round_up(n, kernels->lanes);
-
-    nnf_arena arena = {0};
-    void *packed = NULL, *copy = NULL;
-    const void **a = NULL;
-    for (int pass = 0; pass < 2; pass++) {
-        packed = nnf_take(&arena, k, n_stored, kernels->size);
-        a = nnf_take(&arena, vectors, 1, sizeof *a);
-        copy = copied ? nnf_take(&arena, m, k, kernels->size) : NULL;
-        if (arena.overflow)
-            return NNF_TOO_LARGE;
-        if (pass == 0) {
-            arena = (nnf_arena){.base = nnf_alloc(arena.used)};
-            if (arena.base == NULL)
-                return NNF_NO_MEMORY;
-        }
-    }
-    if (copied)
-        for (nnf_index i = 0; i < m; i++)
-            for (nnf_index p = 0; p < k; p++)
-                memcpy(nnf_at(kernels, copy, i * k + p), nnf_at(kernels, A, i * rs_a + p * cs_a), kernels->size);
-    for (nnf_index i = 0; i < vectors; i++)
-        a[i] = copied ? nnf_at(kernels, copy, i * k) : nnf_at(kernels, A, i * (columns ? cs_a : rs_a));
-
+    const int team = nnf_team_size(2.0 * (double)m * (double)n * (double)k, n_threads);
+    const bool rows = cs_a == 1 || k <= 1, columns = !rows && (rs_a == 1 || m == 1);
+    const bool in_place = !copies_a(kernels, n, k, columns ? cs_a : rs_a, rows || columns);
     matmul_job job = {
-        .kernels = kernels, .m = m, .n = n, .k = k, .c = C, .ldc = ldc, .b = B, .rs_b = rs_b, .cs_b = cs_b,
-        .packed = packed, .a = a, .a_columns = columns,
+        .kernels = kernels, .m = m, .n = n, .k = k, .c = C, .ldc = ldc, .a = A, .rs_a = rs_a, .cs_a = cs_a,
+        .b = B, .rs_b = rs_b, .cs_b = cs_b, .a_columns = columns,
     };
-    nnf_parallel(nnf_team_size(2.0 * (double)m * (double)n * (double)k, n_threads), matmul_work, &job);
-    nnf_free(arena.base);
+    nnf_arena arena = {0};
+    lay_out(&arena, &job, team, in_place);
+    if (arena.overflow)
+        return NNF_TOO_LARGE;
+    arena = (nnf_arena){.base = nnf_scratch_take(arena.used)};
+    if (arena.base == NULL)
+        return NNF_NO_MEMORY;
+    lay_out(&arena, &job, team, in_place);
+    const nnf_index vectors = columns ? k : m;
+    for (nnf_index i = 0; in_place && i < vectors; i++)
+        job.rows[i] = nnf_at(kernels, A, i * (columns ? cs_a : rs_a));
+    for (nnf_index i = 0; !in_place && i < team * NNF_ROW_BLOCK; i++)
+        job.block_rows[i] = nnf_at(kernels, job.blocks, i * job.block_ld);
+    nnf_parallel(team, matmul_work, &job);
+    nnf_scratch_give(arena.base);
     return NNF_OK;
 }

@@ -23,9 +23,15 @@ const nnf_kernels *nnf_active_kernels(nnf_dtype dtype);
 
 enum { NNF_ALIGN = 64 }; /* bytes: a cache line, and the longest vector */
 
-/* `bytes` bytes, zeroed, aligned to NNF_ALIGN; NULL when there is no memory. */
+/* `bytes` bytes, aligned to NNF_ALIGN, not initialised; NULL when there is no memory. */
 void *nnf_alloc(size_t bytes);
 void nnf_free(void *memory); /* NULL is fine */
+
+/* Likewise, for the length of one call, and the way back. One block of up to NNF_SPARE_BYTES is kept for the next call: a
+ * product of two 256 x 256 matrices would else spend a tenth of its time on the first touch of new pages. */
+enum { NNF_SPARE_BYTES = 32 << 20 };
+void *nnf_scratch_take(size_t bytes);
+void nnf_scratch_give(void *memory);
 
 /* Hands out pieces of one allocation. With base == NULL it only measures, so that one function both sizes an arena and
  * lays it out. A product that does not fit sets `overflow`. */

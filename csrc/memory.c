@@ -7,7 +7,6 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
 /* Allocations left until one fails; negative: none will. Set by tests. */
@@ -32,10 +31,8 @@ static bool fails_now(void)
  * this size (Linux): 2 % of a step of 1024-2048-2048-10. */
 static const size_t huge_page = (size_t)2 << 20;
 
-void *nnf_alloc(size_t bytes)
+static void *allocate(size_t bytes)
 {
-    if (bytes > SIZE_MAX / 2 || fails_now())
-        return NULL;
     const bool large = bytes >= 2 * huge_page;
     const size_t unit = large ? huge_page : NNF_ALIGN;
     const size_t rounded = (bytes + unit) / unit * unit; /* never 0: aligned_alloc(…, 0) may return NULL */
@@ -44,15 +41,47 @@ void *nnf_alloc(size_t bytes)
         return NULL;
 #ifdef MADV_HUGEPAGE
     if (large)
-        madvise(memory, rounded, MADV_HUGEPAGE); /* whether it is heeded does not matter */
+        (void)madvise(memory, rounded, MADV_HUGEPAGE); /* whether it is heeded does not matter */
 #endif
-    memset(memory, 0, rounded);
     return memory;
+}
+
+void *nnf_alloc(size_t bytes)
+{
+    return bytes > SIZE_MAX / 2 || fails_now() ? NULL : allocate(bytes);
 }
 
 void nnf_free(void *memory)
 {
     free(memory);
+}
+
+/* A block of scratch: its size, then, NNF_ALIGN bytes on, what the caller gets. */
+typedef struct scratch {
+    size_t bytes;
+} scratch;
+
+static _Atomic(scratch *) spare = NULL;
+
+void *nnf_scratch_take(size_t bytes)
+{
+    if (bytes > SIZE_MAX / 2 || fails_now())
+        return NULL;
+    scratch *block = atomic_exchange(&spare, NULL);
+    if (block == NULL || block->bytes < bytes) {
+        free(block);
+        block = allocate(bytes + NNF_ALIGN);
+        if (block == NULL)
+            return NULL;
+        block->bytes = bytes;
+    }
+    return (char *)block + NNF_ALIGN;
+}
+
+void nnf_scratch_give(void *memory)
+{
+    scratch *block = (scratch *)(void *)((char *)memory - NNF_ALIGN);
+    free(block->bytes > NNF_SPARE_BYTES ? block : atomic_exchange(&spare, block));
 }
 
 void *nnf_take(nnf_arena *arena, nnf_index rows, nnf_index columns, size_t size)

@@ -191,9 +191,11 @@ nnf_status nnf_network_create(const nnf_config *config, nnf_network **out)
     lay_out(&arena, config, &plan);
     if (arena.overflow)
         return NNF_TOO_LARGE;
-    arena = (nnf_arena){.base = nnf_alloc(arena.used)};
+    const size_t size = arena.used;
+    arena = (nnf_arena){.base = nnf_alloc(size)};
     if (arena.base == NULL)
         return NNF_NO_MEMORY;
+    memset(arena.base, 0, size);
     nnf_network *network = nnf_take(&arena, 1, 1, sizeof plan);
     lay_out(&arena, config, network);
 

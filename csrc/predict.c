@@ -117,12 +117,12 @@ static nnf_status run(forward_job *job, int max_threads, bool pack)
     lay_out(&arena, job, n_threads, pack);
     if (arena.overflow)
         return NNF_TOO_LARGE;
-    arena = (nnf_arena){.base = nnf_alloc(arena.used)};
+    arena = (nnf_arena){.base = nnf_scratch_take(arena.used)};
     if (arena.base == NULL)
         return NNF_NO_MEMORY;
     lay_out(&arena, job, n_threads, pack);
     nnf_parallel(n_threads, forward_work, job);
-    nnf_free(arena.base);
+    nnf_scratch_give(arena.base);
     return atomic_load(&job->poll.stop) ? NNF_INTERRUPTED : NNF_OK;
 }
 

@@ -107,7 +107,7 @@ NNF_INLINE void V(tile)(int height, int vectors, int a_columns, int b_exact, con
 }
 
 /* C row i from a sparse row of A: the same chain without the terms that are 0, and so the same sum. */
-NNF_INLINE void V(sparse_tile)(int vectors, int b_exact, const nnf_gemm *g, nnf_index i)
+NNF_INLINE void V(sparse_tile)(int vectors, const nnf_gemm *g, nnf_index i)
 {
     const nnf_index last = V(last_lanes)(vectors, g);
     const nnf_sparse_row row = g->sparse[i];
@@ -119,7 +119,7 @@ NNF_INLINE void V(sparse_tile)(int vectors, int b_exact, const nnf_gemm *g, nnf_
         VT va = V(set1)(values[p]);
         NNF_UNROLL
         for (int v = 0; v < vectors; v++) {
-            VT vb = b_exact && v == vectors - 1 ? V(load_n)(b + v * LANES, last) : V(load)(b + v * LANES);
+            VT vb = g->b_exact && v == vectors - 1 ? V(load_n)(b + v * LANES, last) : V(load)(b + v * LANES);
             vacc[0][v] = V(fma)(va, vb, vacc[0][v]);
         }
     }
@@ -150,59 +150,70 @@ NNF_INLINE nnf_index V(next_height)(nnf_index left, nnf_index most)
     return height >= 12 ? 12 : height >= 8 ? 8 : nnf_min(height, 6);
 }
 
-/* All rows of C, for a panel of `vectors` vectors: from sparse rows of A, one at a time; and from dense ones. */
-NNF_INLINE void V(sparse_panel)(int vectors, int b_exact, const nnf_gemm *g)
+/* All rows of C from sparse rows of A, one at a time. */
+static void V(sparse_rows)(nnf_index vectors, const nnf_gemm *g)
 {
     for (nnf_index i = 0; i < g->m; i++) {
-        V(sparse_tile)(vectors, b_exact, g, i);
+        switch (vectors) {
+        case 1: V(sparse_tile)(1, g, i); break;
+        case 2: V(sparse_tile)(2, g, i); break;
+        case 3: V(sparse_tile)(NNF_TILE_VECTORS < 3 ? NNF_TILE_VECTORS : 3, g, i); break;
+        default: V(sparse_tile)(NNF_TILE_VECTORS, g, i); break;
+        }
         if (g->epilogue != NNF_STORE)
             V(finish_tile)(g, i, 1);
     }
 }
 
-NNF_INLINE void V(gemm_panel)(int vectors, int a_columns, int b_exact, const nnf_gemm *g)
-{
-    const nnf_index most = NNF_TILE_ACCUMULATORS / vectors;
-    for (nnf_index i = 0, height; i < g->m; i += height) {
-        height = V(next_height)(g->m - i, most);
-#define TILE(rows)                                             \
-    case rows:                                                 \
-        if (rows * vectors <= NNF_TILE_ACCUMULATORS)           \
-            V(tile)(rows, vectors, a_columns, b_exact, g, i);  \
-        break;
-        switch (height) {
-            TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(8) TILE(12)
-        default:
-            break;
-        }
-#undef TILE
-        if (g->epilogue != NNF_STORE)
-            V(finish_tile)(g, i, height);
+/* The forms of a dense product: A in rows, B in whole vectors; A in rows, B exact; A in columns. */
+enum { V(WHOLE_ROWS), V(EXACT_ROWS), V(COLUMNS), V(FORMS) };
+
+/* A function for each tile. Not inlined into one another: sharing registers with its caller, the loop over k would keep
+ * half of its row pointers in memory, which costs 7 % (gcc 12).
+ *
+ *      TILE(6, 4, COLUMNS)   static void f32_tile_6_4_COLUMNS(const nnf_gemm *g, nnf_index i)
+ */
+#define TILE(rows, vectors, form)                                                                                   \
+    static void V(tile_##rows##_##vectors##_##form)(const nnf_gemm *g, nnf_index i)                                 \
+    {                                                                                                               \
+        enum { FITS = rows * vectors <= NNF_TILE_ACCUMULATORS && vectors <= NNF_TILE_VECTORS };                     \
+        if (FITS)                                                                                                   \
+            V(tile)(rows, FITS ? vectors : 1, (int)V(form) == V(COLUMNS), (int)V(form) == V(EXACT_ROWS), g, i);     \
     }
-}
+#define HEIGHTS(X, vectors, form)                                                                                   \
+    X(1, vectors, form) X(2, vectors, form) X(3, vectors, form) X(4, vectors, form)                                 \
+    X(5, vectors, form) X(6, vectors, form) X(8, vectors, form) X(12, vectors, form)
+#define TILES(X, form) HEIGHTS(X, 1, form) HEIGHTS(X, 2, form) HEIGHTS(X, 3, form) HEIGHTS(X, 4, form)
+TILES(TILE, WHOLE_ROWS)
+TILES(TILE, EXACT_ROWS)
+TILES(TILE, COLUMNS)
+#undef TILE
+
+typedef void V(tile_function)(const nnf_gemm *g, nnf_index i);
+
+#define TILE(rows, vectors, form) [V(form)][vectors][rows] = V(tile_##rows##_##vectors##_##form),
+static V(tile_function) *const V(tiles)[V(FORMS)][5][V(MAX_HEIGHT) + 1] = {
+    TILES(TILE, WHOLE_ROWS) TILES(TILE, EXACT_ROWS) TILES(TILE, COLUMNS)
+};
+#undef TILE
+#undef TILES
+#undef HEIGHTS
 
 static void V(gemm)(const nnf_gemm *g)
 {
     const nnf_index vectors = (g->n + LANES - 1) / LANES;
-#define PANEL(count)                                   \
-    case count:                                        \
-        if (count <= NNF_TILE_VECTORS) {               \
-            if (g->sparse != NULL)                     \
-                V(sparse_panel)(count, g->b_exact, g); \
-            else if (g->a_columns)                     \
-                V(gemm_panel)(count, 1, 0, g);         \
-            else if (g->b_exact)                       \
-                V(gemm_panel)(count, 0, 1, g);         \
-            else                                       \
-                V(gemm_panel)(count, 0, 0, g);         \
-        }                                              \
-        break;
-    switch (vectors) {
-        PANEL(1) PANEL(2) PANEL(3) PANEL(4)
-    default:
-        break;
+    if (g->sparse != NULL) {
+        V(sparse_rows)(vectors, g);
+        return;
     }
-#undef PANEL
+    V(tile_function) *const *tile =
+        V(tiles)[g->a_columns ? V(COLUMNS) : g->b_exact ? V(EXACT_ROWS) : V(WHOLE_ROWS)][vectors];
+    for (nnf_index i = 0, height; i < g->m; i += height) {
+        height = V(next_height)(g->m - i, NNF_TILE_ACCUMULATORS / vectors);
+        tile[height](g, i);
+        if (g->epilogue != NNF_STORE)
+            V(finish_tile)(g, i, height);
+    }
 }
 
 /* C rows i .. i + rows - 1, rows <= LANES, for n columns: these rows of A are transposed, so that a vector holds one

@@ -138,17 +138,41 @@ static void test_memory(void)
     nnf_take(&arena, largest / 8, 1, 8);
     check(arena.overflow, "no room for the alignment is seen");
 
-    check(nnf_alloc(SIZE_MAX) == NULL, "more than there is");
+    check(nnf_alloc(SIZE_MAX) == NULL && nnf_scratch_take(SIZE_MAX) == NULL, "more than there is");
     for (nnf_index countdown = 0; countdown < 3; countdown++) {
         nnf_fail_allocation(countdown);
         for (nnf_index i = 0; i < 5; i++) {
             unsigned char *memory = nnf_alloc(100);
             check((memory == NULL) == (i == countdown), "allocation %td of countdown %td", i, countdown);
-            check(memory == NULL || ((size_t)memory % NNF_ALIGN == 0 && memory[99] == 0), "aligned and zeroed");
+            check((size_t)memory % NNF_ALIGN == 0, "aligned");
             nnf_free(memory);
         }
     }
+    for (nnf_index countdown = 0; countdown < 3; countdown++) {
+        nnf_fail_allocation(countdown);
+        for (nnf_index i = 0; i < 5; i++) {
+            void *memory = nnf_scratch_take(100);
+            check((memory == NULL) == (i == countdown), "scratch %td of countdown %td", i, countdown);
+            if (memory != NULL)
+                nnf_scratch_give(memory);
+        }
+    }
     nnf_fail_allocation(-1);
+
+    char *first = nnf_scratch_take(1000), *second = nnf_scratch_take(1000);
+    check(first != second && (size_t)first % NNF_ALIGN == 0 && (size_t)second % NNF_ALIGN == 0, "a block for each");
+    memset(first, 1, 1000);
+    memset(second, 1, 1000);
+    nnf_scratch_give(first);
+    nnf_scratch_give(second);
+    char *third = nnf_scratch_take(500), *large = nnf_scratch_take(2000);
+    check(third == second, "the last block that came back is used again");
+    memset(large, 1, 2000);
+    nnf_scratch_give(third);
+    nnf_scratch_give(large);
+    char *most = nnf_scratch_take(NNF_SPARE_BYTES + 1);
+    check(most != NULL, "more than is kept");
+    nnf_scratch_give(most);
 }
 
 /* ---- names ---- */
