@@ -33,7 +33,7 @@ import numpy as np
 import sklearn.neural_network
 from bench.machine import describe
 from bench.measure import command_line, compare, report, spread, turns
-from bench.peers import Weights, importable, jax_forward, torch_layers, torch_network, torch_threads
+from bench.peers import Weights, importable, jax_forward, jax_importable, torch_layers, torch_network, torch_threads
 from sklearn.exceptions import ConvergenceWarning
 
 import nnfast
@@ -169,8 +169,8 @@ def jax_jit(network: Network, X: np.ndarray) -> Callable[[], Turn]:
 
     output = jax.nn.sigmoid if network.loss == "binary_log_loss" else jax.nn.softmax
     weights, features = network.weights(), jax.numpy.array(X)
-    compiled = jax.jit(lambda X: output(jax_forward(weights, X))).lower(features).compile()
-    return partial(take_turn, lambda: compiled(features).block_until_ready())
+    predict = jax.jit(lambda X: output(jax_forward(weights, X)))
+    return partial(take_turn, lambda: predict(features).block_until_ready())
 
 
 def systems() -> dict[str, System]:
@@ -185,7 +185,7 @@ def systems() -> dict[str, System]:
         found |= {f"PyTorch, threads: {n}": partial(pytorch, n) for n in thread_counts}
     if importable("ONNX Runtime", "onnx", "onnxruntime"):
         found |= {f"ONNX Runtime, threads: {n}": partial(onnx_runtime, n) for n in thread_counts}
-    if importable("JAX", "jax"):
+    if jax_importable():
         found["JAX"] = jax_jit
     return found
 

@@ -40,7 +40,7 @@ import numpy as np
 import sklearn.neural_network
 from bench.machine import describe
 from bench.measure import command_line, compare, report, spread, turns
-from bench.peers import Weights, importable, jax_forward, torch_layers, torch_network, torch_threads
+from bench.peers import Weights, importable, jax_forward, jax_importable, torch_layers, torch_network, torch_threads
 from scipy.special import log_softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import shuffle
@@ -271,8 +271,6 @@ def jax_epoch(loss_name: str, gather_first: bool) -> Callable:
     import jax
     import jax.numpy as jnp
 
-    jax.config.update("jax_enable_x64", True)  # or float64 would become float32; float32 stays what it is
-
     def loss(weights: Any, X: Any, y: Any) -> Any:
         z = jax_forward(weights, X)
         if loss_name == "squared_error":
@@ -338,7 +336,7 @@ def systems() -> dict[str, Callable[[Problem, np.ndarray, np.ndarray], Run]]:
 
         for n_threads in sorted({1, torch.get_num_threads()}):
             found[f"PyTorch, threads: {n_threads}"] = partial(run_torch, n_threads)
-    if importable("JAX", "jax"):
+    if jax_importable():
         found["JAX, rows gathered: in each step"] = partial(run_jax, False)
         found["JAX, rows gathered: first"] = partial(run_jax, True)
     return found
