@@ -5,8 +5,9 @@
 #   make test        build, install and run every test: lint, ctest and pytest
 #   make test-slow   the exhaustive tests, which take minutes and are not part of `make test`
 #   make lint        formatting, types, and the C sources under gcc's and clang's warnings
-#   make bench-kernels   measure the engine's inner loops beside NumPy's and PyTorch's; BENCH="--quick" for a look
-#   make bench       compare the time of a training step with other packages; BENCH="--help" shows what to choose
+#   make bench-train, bench-predict, bench-kernels
+#                    compare training steps, predictions, or the engine's inner loops with other packages;
+#                    BENCH="--help" shows what to choose
 #   make format      write Python files the way `make lint` wants them
 #   make clean       remove build/
 #
@@ -25,6 +26,7 @@ root := build/$(abi)
 venv := $(root)/venv
 python := $(venv)/bin/python
 pip := $(python) -m pip --disable-pip-version-check --quiet
+bench_pip := $(pip) --python $(root)/bench/bin/python install
 package := CMakeLists.txt pyproject.toml README.md LICENSE $(shell find csrc python ! -path '*__pycache__*')
 
 # cmake, ctest and ninja come from the environment, whatever the machine has.
@@ -33,7 +35,8 @@ export CMAKE_GENERATOR := Ninja
 # zig keeps a cache; here, not in the home directory.
 export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/build/zig
 
-.PHONY: demo test test-slow lint lint-python lint-c ctest pytest bench bench-kernels bench-native format clean
+benches := bench-train bench-predict bench-kernels
+.PHONY: demo test test-slow lint lint-python lint-c ctest pytest $(benches) bench-native format clean
 .NOTPARALLEL:
 
 demo: $(venv)/.installed
@@ -57,8 +60,7 @@ lint-c: $(root)/c/build.ninja $(root)/clang-x86_64/build.ninja $(root)/clang-aar
 	cmake --build $(root)/clang-aarch64 --target nnfast_core
 
 $(root)/c/build.ninja: $(venv)/.dev
-	cmake -S . -B $(@D) -DNNFAST_BUILD_PYTHON=OFF -DNNFAST_BUILD_TESTS=ON -DNNFAST_BUILD_BENCH=ON \
-		-DNNFAST_WERROR=ON
+	cmake -S . -B $(@D) -DNNFAST_BUILD_PYTHON=OFF -DNNFAST_BUILD_TESTS=ON -DNNFAST_BUILD_BENCH=ON -DNNFAST_WERROR=ON
 
 $(root)/clang-%/build.ninja: $(venv)/.dev
 	CC="$(CURDIR)/$(python) -m ziglang cc -target $*-linux-gnu -c" cmake -S . -B $(@D) \
@@ -69,7 +71,7 @@ ctest: $(root)/c/build.ninja
 	cmake --build $(root)/c
 	ctest --test-dir $(root)/c --output-on-failure -LE slow
 
-pytest: $(venv)/.installed $(venv)/.dev
+pytest: $(venv)/.installed $(venv)/.dev bench-native
 	$(python) -m pytest
 
 test-slow: $(venv)/.installed $(root)/c/build.ninja
@@ -77,16 +79,15 @@ test-slow: $(venv)/.installed $(root)/c/build.ninja
 	ctest --test-dir $(root)/c --output-on-failure -L slow
 	$(python) -m pytest -m slow
 
-bench: $(root)/bench/.installed
-	$(root)/bench/bin/python -m bench.train $(BENCH)
+$(benches): bench-%: $(root)/bench/.installed bench-native
+	$(root)/bench/bin/python -m bench.$* $(BENCH)
 
-bench-kernels: $(root)/bench/.installed bench-native
-	$(root)/bench/bin/python -m bench.kernels $(BENCH)
+# What bench/native.py loads.
+bench-native: $(root)/bench-native/build.ninja
+	cmake --build $(root)/bench-native --target nnfast_bench
 
-# The engine with a clock around its kernels; bench/native.py looks for it there.
-bench-native: $(venv)/.build
-	cmake -S . -B $(root)/bench-native -DNNFAST_BUILD_PYTHON=OFF -DNNFAST_BUILD_BENCH=ON
-	cmake --build $(root)/bench-native
+$(root)/bench-native/build.ninja: $(venv)/.build
+	cmake -S . -B $(@D) -DNNFAST_BUILD_PYTHON=OFF -DNNFAST_BUILD_BENCH=ON
 
 format: $(venv)/.dev
 	$(python) -m ruff check --fix .
@@ -116,12 +117,15 @@ $(venv)/.installed: $(venv)/.build $(package)
 	$(pip) install --no-build-isolation -Cbuild-dir=$(root)/wheel .
 	touch $@
 
-# Those it is compared with have an environment of their own. One that cannot be installed is left out; the benchmark
-# says so.
-$(root)/bench/.installed: $(venv)/.build $(package)
+# Those it is compared with, the extra `bench`, have an environment of their own. They are installed one by one, so that
+# one that cannot be had is named and left out; the benchmarks then skip it.
+show_peers := import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	print(*project["optional-dependencies"]["bench"])
+$(root)/bench/.installed: $(venv)/.build $(package) bench/constraints.txt
 	$(PYTHON) -m venv $(root)/bench
 	$(pip) wheel --no-deps --no-build-isolation -Cbuild-dir=$(root)/wheel --wheel-dir $(root)/bench .
-	$(root)/bench/bin/python -m pip install --quiet --force-reinstall --no-deps $(root)/bench/*.whl
-	$(root)/bench/bin/python -m pip install --quiet nnfast
-	-$(root)/bench/bin/python -m pip install --quiet torch
+	$(bench_pip) --force-reinstall --no-deps $(root)/bench/*.whl
+	$(bench_pip) nnfast --group parity
+	for peer in $$($(python) -c '$(show_peers)'); do \
+		$(bench_pip) --constraint bench/constraints.txt $$peer || echo "left out, cannot be installed: $$peer"; done
 	touch $@

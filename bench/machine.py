@@ -1,4 +1,4 @@
-"""What a result depends on beside the code: the processor, its threads, the versions, and a speed to compare with."""
+"""What a result depends on beside the code: the processor, its threads, the versions, and its peak speed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import platform
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from bench import native
 from threadpoolctl import threadpool_info
 
-from nnfast import _core, _threads, ops
+from nnfast import _core, _threads
 
 
 def cpu_model() -> str:
@@ -23,36 +24,48 @@ def cpu_model() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def product_gflops(dtype: str, n: int = 512, seconds: float = 0.5) -> float:
-    """The best speed of an n x n matrix product on one thread, in GFLOP/s: a floor of the FMA peak of a core."""
-    A, B = np.random.default_rng(0).standard_normal((2, n, n)).astype(dtype)
-    out = np.empty((n, n), dtype)
-    best = np.inf
-    end = time.perf_counter() + seconds
-    while (start := time.perf_counter()) < end:
-        ops.matmul(A, B, out=out, n_jobs=1)
-        best = min(best, time.perf_counter() - start)
-    return 2 * n**3 / best * 1e-9
+def fma_peaks(isa: str, n_threads: int) -> dict[str, dict[str, float]]:
+    """GFLOP/s of fused multiply-adds: the best of a few tries, a rest before each, for a neighbour may have a core."""
+    counts = {"one_thread": 1, "all_threads": n_threads}
+    peaks = {dtype: dict.fromkeys(counts, 0.0) for dtype in ("float32", "float64")}
+    for _ in range(4):
+        time.sleep(0.3)
+        for dtype, of in peaks.items():
+            for name, n in counts.items():
+                of[name] = max(of[name], native.peak_gflops(isa, dtype, n))
+    return peaks
 
 
-def describe(packages: list[str]) -> dict[str, object]:
-    """Versions (None: not installed), processor, instruction set, thread counts and the speed of a product."""
+def describe(packages: list[str]) -> dict[str, Any]:
+    """Versions (None: not installed), processor, instruction set, thread counts and the peak of fused multiply-adds."""
     versions: dict[str, str | None] = {"python": platform.python_version()}
     for package in packages:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = None
+    isa, n_threads = _core.active_isa(), _threads.available()
     return {
         "cpu": cpu_model(),
         "cpus": os.process_cpu_count() if hasattr(os, "process_cpu_count") else len(os.sched_getaffinity(0)),
         "load_before": os.getloadavg()[0],
-        "isa": _core.active_isa(),
-        "nnfast_threads": _threads.available(),
+        "isa": isa,
+        "nnfast_threads": n_threads,
         "libraries": [
             {key: pool.get(key) for key in ("internal_api", "num_threads", "architecture", "version")}
             for pool in threadpool_info()
         ],
-        "product_512_gflops_one_thread": {dtype: product_gflops(dtype) for dtype in ("float32", "float64")},
+        "fma_peak_gflops": fma_peaks(isa, n_threads),
         "versions": versions,
     }
+
+
+def summary(machine: dict[str, Any]) -> str:
+    """What stands above a table."""
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items() if number)
+    peaks = ", ".join(f"{dtype} {gflops['all_threads']:.0f}" for dtype, gflops in machine["fma_peak_gflops"].items())
+    return (
+        f"{machine['cpu']}, {machine['isa']}, {machine['nnfast_threads']} threads, load {machine['load_before']:.1f}\n"
+        f"{versions}\n"
+        f"Peak of fused multiply-adds, all threads, GFLOP/s: {peaks}"
+    )

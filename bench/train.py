@@ -1,56 +1,57 @@
-"""How long a training step takes: nnfast, scikit-learn and PyTorch on the same data from the same weights.
+"""How long a training step takes: nnfast, scikit-learn, PyTorch and JAX on the same data from the same weights.
 
     python -m bench.train [--sizes 20-64-64-1:32 ...] [--dtype float32 float64] [--repeats 5] [--json FILE]
 
-What is timed. Each system trains a few epochs in mini-batches with Adam, ReLU, cross-entropy and the L2 penalty that
-is scikit-learn's default; rows are visited in a new random order in every epoch, the same for all systems. A sample is
-the time of one whole epoch divided by its steps; the first epoch of a run warms up and is not counted.
+What is timed. Each system trains a few epochs in mini-batches with Adam, ReLU and the L2 penalty that is scikit-learn's
+default; rows are visited in a new random order in every epoch, the same for all systems. A sample is the time of one
+whole epoch divided by its steps; the first epoch of a run warms up, and compiles, and is not counted.
 
-* nnfast and scikit-learn run `MLPClassifier.fit`. With verbose=True both print a line at the end of every epoch; the
-  time between two lines is an epoch as a user has it: the shuffling, the steps, the books. Set-up is not in it.
-* PyTorch runs an eager loop over an index tensor with fused Adam, once with one thread and once with all; drawing the
-  row order is not in its time. It is named and skipped where it cannot be imported.
+* nnfast and scikit-learn run `fit` of `MLPClassifier`; of `MLPRegressor` where the network has as many outputs as
+  inputs. With verbose=True both print a line at the end of every epoch; the time between two lines is an epoch as a
+  user has it: the shuffling, the steps, the books. Set-up is not in it.
+* "sklearn SkylakeX" is the same scikit-learn in a process of its own that starts with OPENBLAS_CORETYPE=SkylakeX: on
+  some CPUs OpenBLAS leaves AVX-512 unused unless asked. Skipped where it would change nothing.
+* PyTorch runs an eager loop over an index tensor with fused Adam, once with one thread and once with all.
+* JAX runs one compiled call an epoch: `lax.scan` over the steps, the data on the device, the state donated. The rows of
+  a batch are gathered in their step, or those of all batches before the first: either is the faster for some networks.
 
-Systems take turns in one process. Before each run there is a rest, in which the waiting threads of the one before fall
-asleep: spinning threads make the next one up to four times slower.
+PyTorch and JAX are given each row order ready drawn. What cannot be imported is named and skipped. Systems take turns.
 
-What makes a row valid. The final weights of every system go into one function that computes the mean loss over all rows
+What makes a row valid. The final weights of every system go into one function that computes the mean loss over the rows
 in float64. A loss that differs from scikit-learn's by more than `tolerance` makes the row void, and the exit status 1.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
-import json
+import multiprocessing
+import os
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
 from itertools import pairwise
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import sklearn.neural_network
 from bench.machine import describe
+from bench.measure import command_line, compare, report, spread, turns
+from bench.peers import Weights, importable, jax_forward, jax_importable, torch_layers, torch_network, torch_threads
 from scipy.special import log_softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import shuffle
+from threadpoolctl import threadpool_info
 
 import nnfast
+from nnfast import _core
 
-try:
-    import torch
-except ImportError:
-    torch = None
-
-EPOCHS = 3  # of one run; the first is not counted
-REST = 0.3  # seconds before each run
 SEED = 0
 ALPHA = 1e-4  # L2 penalty
-RATE = 1e-3  # learning rate
+RATE, BETA_1, BETA_2, EPSILON = 1e-3, 0.9, 0.999, 1e-8  # Adam's, scikit-learn's defaults
 
 DTYPES = ("float32", "float64")
 
@@ -69,10 +70,18 @@ class Problem(NamedTuple):
     sizes: tuple[int, ...]
     batch: int
     steps: int  # of an epoch
+    epochs: int  # of a run; the first is not counted
+    dtypes: tuple[str, ...] = DTYPES  # measured unless others are asked for
 
     @property
     def name(self) -> str:
         return f"{'-'.join(map(str, self.sizes))}:{self.batch}"
+
+    @property
+    def loss(self) -> str:
+        """As nnfast.MLP names it."""
+        n_in, n_out = self.sizes[0], self.sizes[-1]
+        return "binary_log_loss" if n_out == 1 else "squared_error" if n_out == n_in else "log_loss"
 
     @property
     def flop(self) -> int:
@@ -82,13 +91,14 @@ class Problem(NamedTuple):
 
 
 PROBLEMS = [
-    Problem((8, 16, 1), 32, 512),
-    Problem((20, 64, 64, 1), 32, 256),
-    Problem((20, 64, 64, 1), 256, 64),
-    Problem((30, 100, 1), 200, 64),
-    Problem((784, 100, 10), 200, 30),
-    Problem((784, 512, 512, 10), 128, 12),
-    Problem((1024, 2048, 2048, 10), 512, 3),
+    Problem((8, 16, 1), 32, 512, 6),
+    Problem((20, 64, 64, 1), 32, 256, 6),
+    Problem((20, 64, 64, 1), 256, 64, 6),
+    Problem((30, 100, 1), 200, 64, 6),
+    Problem((784, 100, 10), 200, 30, 4),
+    Problem((784, 512, 512, 10), 128, 12, 3),
+    Problem((1024, 2048, 2048, 10), 512, 3, 3),
+    Problem((4096, 4096, 4096), 1024, 2, 2, ("float32",)),
 ]
 
 
@@ -96,32 +106,37 @@ class Run(NamedTuple):
     """What one run of one system gives."""
 
     epochs: list[float]  # seconds of each epoch but the first
-    coefs: list[np.ndarray]
-    intercepts: list[np.ndarray]
+    weights: Weights
 
 
 def data(problem: Problem, dtype: str) -> tuple[np.ndarray, np.ndarray]:
-    """Normal features, and classes that a random linear rule gives them: two for one output, else one an output."""
+    """Normal features, and what a random linear rule makes of them: values of about unit variance to predict, or
+    classes, two for one output, else one an output."""
     rng = np.random.default_rng(SEED)
     n_in, n_out = problem.sizes[0], problem.sizes[-1]
     X = rng.standard_normal((problem.batch * problem.steps, n_in))
     scores = X @ rng.standard_normal((n_in, n_out))
+    if problem.loss == "squared_error":
+        return X.astype(dtype), (scores / np.sqrt(n_in)).astype(dtype)
     y = scores[:, 0] > 0 if n_out == 1 else scores.argmax(axis=1)
     return X.astype(dtype), y.astype(np.int64)
 
 
-def mean_loss(X: np.ndarray, y: np.ndarray, run: Run) -> float:
-    """The judge of all systems: mean cross-entropy of a ReLU network over the rows of X, in float64."""
+def mean_loss(problem: Problem, X: np.ndarray, y: np.ndarray, weights: Weights) -> float:
+    """The judge of all systems: mean loss of a ReLU network over the rows of X, in float64."""
     A = X.astype(np.float64)
-    for coef, intercept in zip(run.coefs[:-1], run.intercepts[:-1], strict=True):
+    coefs, intercepts = weights
+    for coef, intercept in zip(coefs[:-1], intercepts[:-1], strict=True):
         A = np.maximum(A @ coef.astype(np.float64) + intercept, 0)
-    z = A @ run.coefs[-1].astype(np.float64) + run.intercepts[-1]
-    if z.shape[1] == 1:
+    z = A @ coefs[-1].astype(np.float64) + intercepts[-1]
+    if problem.loss == "squared_error":
+        return float(((z - y) ** 2).sum(axis=1).mean() / 2)
+    if problem.loss == "binary_log_loss":
         return float(np.logaddexp(0, np.where(y == 1, -z[:, 0], z[:, 0])).mean())
     return float(-log_softmax(z, axis=1)[np.arange(len(y)), y].mean())
 
 
-# ---- the systems ----------------------------------------------------------------------------------------------------
+# ---- the estimators --------------------------------------------------------------------------------------------------
 
 
 class EpochClock(io.TextIOBase):
@@ -136,157 +151,244 @@ class EpochClock(io.TextIOBase):
         return len(text)
 
 
-def run_estimator(classifier: type, problem: Problem, X: np.ndarray, y: np.ndarray) -> Run:
-    estimator = classifier(
-        problem.sizes[1:-1],
+def run_estimator(module: Any, problem: Problem, X: np.ndarray, y: np.ndarray) -> Run:
+    kind = module.MLPRegressor if problem.loss == "squared_error" else module.MLPClassifier
+    estimator = kind(
+        hidden_layer_sizes=problem.sizes[1:-1],
         batch_size=problem.batch,
         alpha=ALPHA,
         learning_rate_init=RATE,
-        max_iter=EPOCHS,
+        max_iter=problem.epochs,
         random_state=SEED,
         verbose=True,
     )
     clock = EpochClock()
     with contextlib.redirect_stdout(clock), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # three epochs are not meant to converge
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a few epochs are not meant to converge
         estimator.fit(X, y)
-    return Run([end - start for start, end in pairwise(clock.ends)], estimator.coefs_, estimator.intercepts_)
+    return Run([end - start for start, end in pairwise(clock.ends)], (estimator.coefs_, estimator.intercepts_))
+
+
+def run_sklearn(problem: Problem, X: np.ndarray, y: np.ndarray) -> Run:
+    return run_estimator(sklearn.neural_network, problem, X, y)
+
+
+def openblas_cores() -> set[str]:
+    """The CPU types that this process's OpenBLAS libraries have chosen their kernels for."""
+    return {pool["architecture"] for pool in threadpool_info() if pool["internal_api"] == "openblas"}
+
+
+def skylakex_worker() -> ProcessPoolExecutor | None:
+    """A process that waits for its turns, whose OpenBLAS runs its kernels for SkylakeX; None where that is no use."""
+    name, usual = "skipped: scikit-learn with OPENBLAS_CORETYPE=SkylakeX", openblas_cores()
+    if not _core.isas().get("avx512"):
+        print(f"{name} (the CPU has no AVX-512)")
+    elif usual in (set(), {"SkylakeX"}):
+        print(f"{name} ({'that is what runs as installed' if usual else 'NumPy does not use OpenBLAS'})")
+    else:
+        worker = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        os.environ["OPENBLAS_CORETYPE"] = "SkylakeX"  # read when the library is loaded, hence a new process
+        try:
+            cores = worker.submit(openblas_cores).result()
+        finally:
+            del os.environ["OPENBLAS_CORETYPE"]
+        if cores == {"SkylakeX"}:
+            return worker
+        print(f"{name} (OpenBLAS chose {', '.join(cores)})")
+    return None
+
+
+# ---- PyTorch and JAX -------------------------------------------------------------------------------------------------
+
+
+def draws(problem: Problem) -> tuple[Weights, Iterator[np.ndarray]]:
+    """What the estimators draw from their random_state: the first weights, then a new order of rows for each epoch."""
+    rng = np.random.RandomState(SEED)
+    start = nnfast.MLP(problem.sizes, dtype="float64", random_state=rng)
+
+    def orders() -> Iterator[np.ndarray]:
+        order = np.arange(problem.batch * problem.steps)
+        for _ in range(problem.epochs):
+            order = shuffle(order, random_state=rng)
+            yield order
+
+    return (start.coefs_, start.intercepts_), orders()
+
+
+def clocked(train_epoch: Callable[[np.ndarray], object], orders: Iterable[np.ndarray]) -> list[float]:
+    seconds = []
+    for order in orders:
+        begin = time.perf_counter()
+        train_epoch(order)
+        seconds.append(time.perf_counter() - begin)
+    return seconds[1:]
 
 
 def run_torch(n_threads: int, problem: Problem, X: np.ndarray, y: np.ndarray) -> Run:
-    torch.set_num_threads(n_threads)
-    # The draws of the estimators: first the weights, then a new order of the rows for every epoch.
-    rng = np.random.RandomState(SEED)
-    start = nnfast.MLP(problem.sizes, dtype="float64", random_state=rng)
-    layers = [torch.nn.Linear(n_in, n_out, dtype=torch.from_numpy(X).dtype) for n_in, n_out in pairwise(problem.sizes)]
-    with torch.no_grad():
-        for layer, coef, intercept in zip(layers, start.coefs_, start.intercepts_, strict=True):
-            layer.weight.copy_(torch.from_numpy(coef.T))
-            layer.bias.copy_(torch.from_numpy(intercept))
-    network = torch.nn.Sequential(*[part for layer in layers for part in (layer, torch.nn.ReLU())][:-1])
+    import torch
+
+    start, orders = draws(problem)
+    features, targets = torch.from_numpy(X), torch.from_numpy(y)
+    layers = torch_layers(start, features.dtype)
+    network = torch_network(layers)
     optimizer = torch.optim.Adam(
         [
             {"params": [layer.weight for layer in layers], "weight_decay": ALPHA / problem.batch},
             {"params": [layer.bias for layer in layers]},
         ],
         lr=RATE,
+        betas=(BETA_1, BETA_2),
+        eps=EPSILON,
         fused=True,
     )
-    features, targets = torch.from_numpy(X), torch.from_numpy(y)
-    if problem.sizes[-1] == 1:
-        loss_function: Callable = torch.nn.BCEWithLogitsLoss()
+    if problem.loss == "squared_error":
+        half_outputs = problem.sizes[-1] / 2
+
+        def loss_function(z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.mse_loss(z, t) * half_outputs  # scikit-learn sums over outputs
+    elif problem.loss == "binary_log_loss":
+        loss_function = torch.nn.BCEWithLogitsLoss()
         targets = targets[:, None].to(features.dtype)
     else:
         loss_function = torch.nn.CrossEntropyLoss()
 
-    epochs = []
-    order = np.arange(len(X))
-    for _ in range(EPOCHS):
-        order = shuffle(order, random_state=rng)
-        begin = time.perf_counter()
+    def train_epoch(order: np.ndarray) -> None:
         for rows in torch.from_numpy(order).split(problem.batch):
             loss = loss_function(network(features[rows]), targets[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        epochs.append(time.perf_counter() - begin)
-    weights = [layer.weight.detach().numpy().T for layer in layers]
-    return Run(epochs[1:], weights, [layer.bias.detach().numpy() for layer in layers])
+
+    with torch_threads(n_threads):
+        epochs = clocked(train_epoch, orders)
+    intercepts = [layer.bias.detach().numpy() for layer in layers]
+    return Run(epochs, ([layer.weight.detach().numpy().T for layer in layers], intercepts))
+
+
+@cache
+def jax_epoch(loss_name: str, gather_first: bool) -> Callable:
+    """epoch(state, X, y, order, rates) -> state, compiled; state is (weights, m, v), order is (steps, batch)."""
+    import jax
+    import jax.numpy as jnp
+
+    def loss(weights: Any, X: Any, y: Any) -> Any:
+        z = jax_forward(weights, X)
+        if loss_name == "squared_error":
+            loss = ((z - y) ** 2).sum() / 2
+        elif loss_name == "binary_log_loss":
+            loss = (jax.nn.softplus(z[:, 0]) - y * z[:, 0]).sum()
+        else:
+            loss = -jnp.take_along_axis(jax.nn.log_softmax(z), y[:, None], axis=1).sum()
+        return (loss + ALPHA / 2 * sum((coef**2).sum() for coef in weights[0])) / len(X)
+
+    def step(state: Any, batch: Any) -> Any:
+        weights, m, v = state
+        X, y, rate = batch
+        gradients = jax.grad(loss)(weights, X, y)
+        m = jax.tree.map(lambda m, g: BETA_1 * m + (1 - BETA_1) * g, m, gradients)
+        v = jax.tree.map(lambda v, g: BETA_2 * v + (1 - BETA_2) * g**2, v, gradients)
+        weights = jax.tree.map(lambda w, m, v: w - rate * m / (jnp.sqrt(v) + EPSILON), weights, m, v)
+        return weights, m, v
+
+    def epoch(state: Any, X: Any, y: Any, order: Any, rates: Any) -> Any:
+        def rows(numbers: Any) -> tuple[Any, Any]:
+            return tuple(array.at[numbers].get(mode="promise_in_bounds") for array in (X, y))
+
+        if gather_first:
+            return jax.lax.scan(lambda s, batch: (step(s, batch), None), state, (*rows(order), rates))[0]
+        return jax.lax.scan(lambda s, batch: (step(s, (*rows(batch[0]), batch[1])), None), state, (order, rates))[0]
+
+    return jax.jit(epoch, donate_argnums=0)
+
+
+def run_jax(gather_first: bool, problem: Problem, X: np.ndarray, y: np.ndarray) -> Run:
+    import jax
+    import jax.numpy as jnp
+
+    epoch = jax_epoch(problem.loss, gather_first)
+    start, orders = draws(problem)
+    weights = jax.tree.map(lambda w: jnp.array(w, X.dtype), start)
+    state = (weights, jax.tree.map(jnp.zeros_like, weights), jax.tree.map(jnp.zeros_like, weights))
+    features = jnp.array(X)
+    targets = jnp.array(y, {"binary_log_loss": X.dtype, "log_loss": np.int32, "squared_error": X.dtype}[problem.loss])
+    t = np.arange(1, problem.epochs * problem.steps + 1).reshape(problem.epochs, problem.steps)
+    rates = iter((RATE * np.sqrt(1 - BETA_2**t) / (1 - BETA_1**t)).astype(X.dtype))
+
+    def train_epoch(order: np.ndarray) -> None:
+        nonlocal state
+        numbers = order.astype(np.int32).reshape(problem.steps, problem.batch)
+        state = jax.block_until_ready(epoch(state, features, targets, numbers, next(rates)))
+
+    epochs = clocked(train_epoch, orders)
+    return Run(epochs, jax.tree.map(np.asarray, state[0]))
+
+
+# ---- measuring -------------------------------------------------------------------------------------------------------
 
 
 def systems() -> dict[str, Callable[[Problem, np.ndarray, np.ndarray], Run]]:
-    """The systems that can be run here, by name."""
-    found: dict[str, Callable] = {
-        "nnfast": lambda *task: run_estimator(nnfast.MLPClassifier, *task),
-        "scikit-learn": lambda *task: run_estimator(sklearn.neural_network.MLPClassifier, *task),
-    }
-    if torch is None:
-        print("skipped, cannot be imported: PyTorch")
-        return found
-    for n_threads in sorted({1, torch.get_num_threads()}):
-        found[f"PyTorch, threads: {n_threads}"] = lambda *task, n=n_threads: run_torch(n, *task)
+    """The systems that can be run here, by label."""
+    found: dict[str, Callable] = {"nnfast": partial(run_estimator, nnfast), "scikit-learn": run_sklearn}
+    if worker := skylakex_worker():
+        found["sklearn SkylakeX"] = lambda *task: worker.submit(run_sklearn, *task).result()
+    if importable("PyTorch", "torch"):
+        import torch
+
+        for n_threads in sorted({1, torch.get_num_threads()}):
+            found[f"PyTorch, threads: {n_threads}"] = partial(run_torch, n_threads)
+    if jax_importable():
+        found["JAX, rows gathered: in each step"] = partial(run_jax, False)
+        found["JAX, rows gathered: first"] = partial(run_jax, True)
     return found
 
 
-# ---- measuring ------------------------------------------------------------------------------------------------------
-
-
-def measure(problem: Problem, dtype: str, contestants: dict[str, Callable], repeats: int) -> dict[str, object]:
+def measure(problem: Problem, dtype: str, contestants: dict[str, Callable], repeats: int, peak: float) -> dict:
     """One row of the table, as it goes into the JSON file. Times are microseconds a step."""
     X, y = data(problem, dtype)
-    samples: dict[str, list[float]] = {name: [] for name in contestants}
+    samples: dict[str, list[float]] = {label: [] for label in contestants}
     losses = {}
-    for _ in range(repeats):
-        for name, run_one in contestants.items():
-            time.sleep(REST)
-            run = run_one(problem, X, y)
-            samples[name] += [epoch / problem.steps * 1e6 for epoch in run.epochs]
-            losses[name] = mean_loss(X, y, run)
+    for label, run_one in turns(contestants, repeats):
+        run = run_one(problem, X, y)
+        samples[label] += [epoch / problem.steps * 1e6 for epoch in run.epochs]
+        losses[label] = mean_loss(problem, X, y, run.weights)
     reference = losses["scikit-learn"]
+    times = {label: spread(values) for label, values in samples.items()}
     return {
+        "title": f"{problem.name} {dtype}",
         "network": problem.name,
         "dtype": dtype,
         "steps": problem.steps,
         "flop": problem.flop,
-        "loss": losses,
-        "valid": all(abs(loss - reference) <= tolerance(name, dtype) * reference for name, loss in losses.items()),
-        "times": {
-            name: dict(zip(("low", "median", "high"), np.percentile(times, (25, 50, 75)).tolist(), strict=True))
-            | {"best": min(times), "samples": times}
-            for name, times in samples.items()
-        },
+        "valid": all(abs(loss - reference) <= tolerance(label, dtype) * reference for label, loss in losses.items()),
+        "evidence": {"loss": losses},
+        "times": times,
+        **compare(times, problem.flop, peak),
     }
 
 
-def micros(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def print_row(row: dict) -> None:
-    times, ours = row["times"], row["times"]["nnfast"]["median"]
-    if not row["valid"]:
-        print(f"{row['network']:<24}void: losses after the run {row['loss']}")
-        return
-    line = f"{row['network']:<24}{row['flop'] / ours * 1e-3:>8.1f}"
-    for name, t in times.items():
-        line += f"{micros(t['median'])} ({micros(t['low'])}-{micros(t['high'])})".rjust(24)
-        line += "" if name == "nnfast" else f" ×{t['median'] / ours:<6.1f}"
-    print(line)
-
-
 def main() -> int:
-    names = [problem.name for problem in PROBLEMS]
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = command_line("bench.train", __doc__, [problem.name for problem in PROBLEMS])
+    parser.add_argument("--dtype", nargs="+", choices=DTYPES, help="default: both; 4096-4096-4096 in float32 alone")
+    parser.add_argument(
+        "--steps", type=int, metavar="N", help="steps of an epoch, for a quick look (default: by network)"
     )
-    parser.add_argument("--sizes", nargs="+", choices=names, default=names, metavar="NETWORK:BATCH")
-    parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=DTYPES)
-    parser.add_argument("--repeats", type=int, default=5, help="runs of each system (default: %(default)s)")
-    parser.add_argument("--steps", type=int, help="steps of an epoch, for a quick look (default: by network)")
-    parser.add_argument("--json", type=Path, help="also write everything to this file")
     options = parser.parse_args()
 
-    machine = describe(["nnfast", "numpy", "scipy", "scikit-learn", "torch"])
-    speed = machine["product_512_gflops_one_thread"]
-    print(f"{machine['cpu']}, {machine['isa']}, {machine['nnfast_threads']} threads, load {machine['load_before']:.1f}")
-    print(", ".join(f"{name} {number}" for name, number in machine["versions"].items() if number))
     contestants = systems()
-
-    rows = []
-    for dtype in options.dtype:
-        print(f"\n{dtype}: microseconds a step, median (quartiles), × nnfast's")
-        print(f"GFLOP/s are nnfast's; in the product of two 512 x 512 matrices one core reaches {speed[dtype]:.0f}")
-        peers = "".join(f"{name:>24}        " for name in contestants if name != "nnfast")
-        print(f"{'network:batch':<24}{'GFLOP/s':>8}{'nnfast':>24}{peers}".rstrip())
-        for problem in PROBLEMS:
-            if problem.name in options.sizes:
-                problem = problem._replace(steps=options.steps or problem.steps)
-                rows.append(measure(problem, dtype, contestants, options.repeats))
-                print_row(rows[-1])
-                sys.stdout.flush()
-    if options.json:
-        options.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
-    return 0 if all(row["valid"] for row in rows) else 1
+    machine = describe(["nnfast", "numpy", "scipy", "scikit-learn", "torch", "jax"])
+    rows = (
+        measure(
+            problem._replace(steps=options.steps or problem.steps),
+            dtype,
+            contestants,
+            options.repeats,
+            machine["fma_peak_gflops"][dtype]["all_threads"],
+        )
+        for dtype in DTYPES
+        for problem in PROBLEMS
+        if problem.name in options.sizes and dtype in (options.dtype or problem.dtypes)
+    )
+    return report(machine, contestants, rows, options.json)
 
 
 if __name__ == "__main__":

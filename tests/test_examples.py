@@ -1,4 +1,4 @@
-"""The examples and the benchmark run as a user runs them, and come to the right end. No time decides anything here."""
+"""The examples and the benchmarks run as a user runs them, and come to the right end. No time decides anything here."""
 
 import importlib.util
 import json
@@ -91,25 +91,35 @@ def test_bench_train(tmp_path):
     assert [row["dtype"] for row in results["rows"]] == ["float32", "float64"]
     for row in results["rows"]:
         assert row["valid"]
-        assert {"nnfast", "scikit-learn"} <= row["times"].keys() == row["loss"].keys()
+        assert {"nnfast", "scikit-learn"} <= row["times"].keys() == row["evidence"]["loss"].keys()
         for times in row["times"].values():
-            assert len(times["samples"]) == 2  # three epochs, the first of which is not counted
+            assert len(times["samples"]) == 5  # six epochs, the first of which is not counted
             assert 0 < times["best"] <= times["low"] <= times["median"] <= times["high"]
     assert output.count("\n8-16-1:32 ") == 2
 
 
-def test_a_row_is_void_when_losses_differ(monkeypatch, capsys):
+def test_bench_predict(tmp_path):
+    file = tmp_path / "results.json"
+    output = run("-m", "bench.predict", "--rows", 1, 3, "--repeats", 1, "--json", file)
+    rows = json.loads(file.read_text())["rows"]
+    assert len(rows) == 6
+    for row in rows:
+        assert row["valid"]
+        assert {"nnfast", "nnfast forward", "scikit-learn"} <= row["times"].keys()
+    assert output.count(" 3 rows ") == 3
+
+
+def test_a_row_is_void_when_losses_differ(monkeypatch):
     monkeypatch.syspath_prepend(ROOT)
-    from bench import train
+    from bench import measure, train
 
     def wrong(*task):
-        result = contestants["scikit-learn"](*task)
-        return result._replace(coefs=[1.01 * coef for coef in result.coefs])
+        result = train.run_sklearn(*task)
+        coefs, intercepts = result.weights
+        return result._replace(weights=([1.01 * coef for coef in coefs], intercepts))
 
-    monkeypatch.setattr(train, "REST", 0)
-    contestants = train.systems()
+    monkeypatch.setattr(measure, "REST", 0)
     problem = train.PROBLEMS[0]._replace(steps=4)
-    row = train.measure(problem, "float32", {"nnfast": wrong, "scikit-learn": contestants["scikit-learn"]}, repeats=1)
+    row = train.measure(problem, "float32", {"nnfast": wrong, "scikit-learn": train.run_sklearn}, repeats=1, peak=1)
     assert not row["valid"]
-    train.print_row(row)
-    assert "void" in capsys.readouterr().out
+    assert "void" in measure.line(row, ["nnfast", "scikit-learn"])
