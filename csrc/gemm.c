@@ -119,7 +119,7 @@ void nnf_product(const nnf_kernels *kernels, const nnf_gemm *g, const nnf_operan
         product_with_few_columns(kernels, g, B);
         return;
     }
-    if (g->sparse != NULL) { /* not worth cutting */
+    if (g->sparse != NULL || chunks_of(k) == 1) { /* sparse rows are not worth cutting */
         product_chunk(kernels, g, B, (nnf_range){0, k}, panels);
         return;
     }

@@ -27,8 +27,8 @@ enum { NNF_ALIGN = 64 }; /* bytes: a cache line, and the longest vector */
 void *nnf_alloc(size_t bytes);
 void nnf_free(void *memory); /* NULL is fine */
 
-/* Likewise, for the length of one call, and the way back. One block of up to NNF_SPARE_BYTES is kept for the next call: a
- * product of two 256 x 256 matrices would else spend a tenth of its time on the first touch of new pages. */
+/* Likewise, for the length of one call, and the way back. One block of up to NNF_SPARE_BYTES is kept for the next call:
+ * a product of two 256 x 256 matrices would else spend a tenth of its time on the first touch of new pages. */
 enum { NNF_SPARE_BYTES = 32 << 20 };
 void *nnf_scratch_take(size_t bytes);
 void nnf_scratch_give(void *memory);
@@ -153,11 +153,11 @@ void nnf_product(const nnf_kernels *kernels, const nnf_gemm *g, const nnf_operan
 /* ---- mlp.c -------------------------------------------------------------------------------------------------- */
 
 /* Most rows of a batch that pass through all layers together. While one panel of W meets them, a chunk of k of their
- * inputs (192 x 512 floats) and of that panel (512 x 64) share the second-level cache; every block reads all of W again,
- * which lies in the third, or in memory. */
+ * inputs (192 x 512 floats) and of that panel (512 x 64) share the second-level cache; every block reads all of W
+ * again, which lies in the third, or in memory. */
 enum { NNF_ROW_BLOCK = 192 };
 
-/* Rows of a block when n rows are cut into as few as may be: all of one size, in whole tiles of 12, but for the last. */
+/* Rows of a block when n rows are cut into as few as may be: whole tiles of 12, and all alike but for the last. */
 NNF_INLINE nnf_index nnf_block_rows(nnf_index n)
 {
     const nnf_index blocks = (n + NNF_ROW_BLOCK - 1) / NNF_ROW_BLOCK;

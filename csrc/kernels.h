@@ -45,7 +45,7 @@ enum { NNF_SUM_LANES = 16 };
  * height (1 .. 6, 8, 12) and of every vector length (1 .. 16). */
 enum { NNF_BLOCK_ROWS = 48 };
 
-/* And in blocks of this many rows where there are few columns: whole row blocks of NNF_BLOCK_ROWS, and of any vector. */
+/* And in blocks of this many rows where there are few columns: whole ones of NNF_BLOCK_ROWS, and whole panels. */
 enum { NNF_FEW_BLOCK = 4 * NNF_BLOCK_ROWS };
 
 /* Samples in one chain of a sum over samples (dW, db); chains are merged in order in float64. Part of the results. */
@@ -132,6 +132,12 @@ typedef struct nnf_kernels {
     void (*activate)(int activation, nnf_index n, void *out, const void *x);
     void (*derive)(int activation, nnf_index n, void *out, const void *y, const void *dy);
     void (*log)(nnf_index n, void *out, const void *x);
+
+    /* Whether all n elements are finite. */
+    int (*finite)(nnf_index n, const void *x);
+
+    /* n elements p become n rows (1 - p, p), in place. */
+    void (*both_classes)(nnf_index n, void *out);
 
     /* x (m, n) with row distance ldx, in place: each row to probabilities. */
     void (*softmax)(nnf_index m, nnf_index n, void *x, nnf_index ldx);

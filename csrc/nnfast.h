@@ -110,6 +110,13 @@ nnf_status nnf_matmul(nnf_dtype dtype, nnf_index m, nnf_index n, nnf_index k,
 nnf_status nnf_activate(nnf_dtype dtype, nnf_activation activation, nnf_index n, void *out, const void *x);
 nnf_status nnf_activate_grad(nnf_dtype dtype, nnf_activation activation, nnf_index n, void *out, const void *x);
 
+/* 1 when none of the n elements is NaN or infinite. */
+int nnf_all_finite(nnf_dtype dtype, nnf_index n, const void *x);
+
+/* out (n, 2), contiguous, whose first n elements are probabilities p of the second of two classes: each becomes a row
+ * (1 - p, p). */
+void nnf_both_classes(nnf_dtype dtype, nnf_index n, void *out);
+
 /* Each row of x (m, n), contiguous, to probabilities; out may be x. */
 nnf_status nnf_softmax(nnf_dtype dtype, nnf_index m, nnf_index n, void *out, const void *x);
 

@@ -17,10 +17,11 @@ typedef struct forward_job {
     const nnf_index *groups;  /* (n_groups) outputs of each */
     const nnf_rows *X;
     void *out;                /* (X->n, n_out) */
+    nnf_index block;          /* most rows that pass through the layers together */
     nnf_index ld;             /* row distance of the buffers */
-    void *buffers;            /* (n_threads, 2, NNF_ROW_BLOCK, ld) hidden layers, in turn */
-    const void **rows;        /* (n_threads, 3, NNF_ROW_BLOCK) pointers to the rows of X and of the two buffers */
-    nnf_sparse_row *sparse;   /* (n_threads, NNF_ROW_BLOCK) rows of a sparse X; NULL for a dense one */
+    void *buffers;            /* (n_threads, 2, block, ld) hidden layers, in turn */
+    const void **rows;        /* (n_threads, 3, block) pointers to the rows of X and of the two buffers */
+    nnf_sparse_row *sparse;   /* (n_threads, block) rows of a sparse X; NULL for a dense one */
     nnf_poll poll;
 } forward_job;
 
@@ -37,16 +38,16 @@ static void softmax_groups(const forward_job *job, nnf_index m, nnf_index n_out,
 static void forward_block(const forward_job *job, int thread, nnf_index begin, nnf_index m)
 {
     const nnf_kernels *kernels = job->kernels;
-    const void **rows = job->rows + (nnf_index)thread * 3 * NNF_ROW_BLOCK;
+    const void **rows = job->rows + thread * 3 * job->block;
     const nnf_index n_out = job->layers[job->n_layers - 1].W.n_columns;
     void *out = nnf_at(kernels, job->out, begin * n_out);
     void *buffer[2];
     for (nnf_index b = 0; b < 2; b++) {
-        buffer[b] = nnf_at(kernels, job->buffers, ((nnf_index)thread * 2 + b) * NNF_ROW_BLOCK * job->ld);
+        buffer[b] = nnf_at(kernels, job->buffers, (thread * 2 + b) * job->block * job->ld);
         for (nnf_index i = 0; i < m; i++)
-            rows[(1 + b) * NNF_ROW_BLOCK + i] = nnf_at(kernels, buffer[b], i * job->ld);
+            rows[(1 + b) * job->block + i] = nnf_at(kernels, buffer[b], i * job->ld);
     }
-    nnf_sparse_row *sparse = job->sparse == NULL ? NULL : job->sparse + (nnf_index)thread * NNF_ROW_BLOCK;
+    nnf_sparse_row *sparse = job->sparse == NULL ? NULL : job->sparse + thread * job->block;
     for (nnf_index i = 0; i < m; i++) {
         if (sparse != NULL)
             sparse[i] = nnf_sparse_row_at(kernels, job->X, begin + i);
@@ -58,7 +59,7 @@ static void forward_block(const forward_job *job, int thread, nnf_index begin, n
         const nnf_dense *layer = &job->layers[l];
         const bool last = l == job->n_layers - 1;
         const nnf_input in = {
-            .dense = l == 0 ? rows : rows + (1 + (l - 1) % 2) * NNF_ROW_BLOCK,
+            .dense = l == 0 ? rows : rows + (1 + (l - 1) % 2) * job->block,
             .sparse = l == 0 ? sparse : NULL,
         };
         const nnf_range panels = {0, nnf_n_panels(kernels, layer->W.n_columns)};
@@ -73,29 +74,39 @@ static void forward_work(void *context, nnf_team *team, int thread, int n_thread
     forward_job *job = context;
     for (int l = 0; job->plain != NULL && l < job->n_layers; l++) {
         const nnf_operand *W = &job->layers[l].W;
-        nnf_pack(job->kernels, nnf_at(job->kernels, W->data, 0), job->plain[l], W->n_columns, 1, W->n_rows,
-                 W->n_columns, nnf_share(nnf_n_panels(job->kernels, W->n_columns), 1, thread, n_threads));
+        void *packed = nnf_at(job->kernels, W->data, 0);
+        if (!W->transposed)
+            nnf_pack(job->kernels, packed, job->plain[l], W->n_columns, 1, W->n_rows, W->n_columns,
+                     nnf_share(nnf_n_panels(job->kernels, W->n_columns), 1, thread, n_threads));
+        else if (thread == 0)
+            job->kernels->transpose(W->n_rows, W->n_columns, packed, W->ld, job->plain[l], W->n_columns);
     }
     nnf_barrier(team);
     const nnf_range rows = nnf_share(job->X->n, 12, thread, n_threads);
-    for (nnf_index i = rows.begin; i < rows.end && !nnf_poll_stop(&job->poll, thread); i += NNF_ROW_BLOCK)
-        forward_block(job, thread, i, nnf_min(NNF_ROW_BLOCK, rows.end - i));
+    for (nnf_index i = rows.begin; i < rows.end && !nnf_poll_stop(&job->poll, thread); i += job->block)
+        forward_block(job, thread, i, nnf_min(job->block, rows.end - i));
 }
 
-/* Scratch of one call; with `packed`, also room for the packed weights. */
+/* Scratch of one call. With `packed`, also room for the packed weights; of few outputs they are transposed. */
 static void lay_out(nnf_arena *arena, forward_job *job, int n_threads, bool packed)
 {
     const nnf_kernels *kernels = job->kernels;
-    const nnf_index slots = (nnf_index)n_threads * NNF_ROW_BLOCK;
+    const nnf_index slots = n_threads * job->block;
     job->buffers = nnf_take(arena, 2 * slots, job->ld, kernels->size);
     job->rows = nnf_take(arena, 3, slots, sizeof *job->rows);
     job->sparse = job->X->indptr == NULL ? NULL : nnf_take(arena, slots, 1, sizeof *job->sparse);
     for (int l = 0; packed && l < job->n_layers; l++) {
         nnf_operand *W = &job->layers[l].W;
-        W->data = nnf_take(arena, W->n_rows, nnf_round_up(W->n_columns, kernels->lanes), kernels->size);
-        W->ld = 0;
+        const bool sparse = l == 0 && job->X->indptr != NULL;
+        W->transposed = l == job->n_layers - 1 && W->n_columns <= NNF_FEW_COLUMNS && !sparse;
+        W->ld = W->transposed ? nnf_round_up(W->n_rows, kernels->lanes) : 0;
+        W->data = W->transposed ? nnf_take(arena, W->n_columns, W->ld, kernels->size)
+                                : nnf_take(arena, W->n_rows, nnf_round_up(W->n_columns, kernels->lanes), kernels->size);
     }
 }
+
+/* A call for a row or two shall not need the allocator: it has so many bytes of scratch on the stack. */
+enum { SCRATCH_ON_STACK = 16384 };
 
 /* Runs a job whose layers hold plain or packed weights. */
 static nnf_status run(forward_job *job, int max_threads, bool pack)
@@ -111,20 +122,27 @@ static nnf_status run(forward_job *job, int max_threads, bool pack)
             job->ld = W->n_columns;
     }
     job->ld = nnf_round_up(job->ld, kernels->lanes) + NNF_ALIGN / (nnf_index)kernels->size;
+    job->block = nnf_min(job->X->n, NNF_ROW_BLOCK);
     const int n_threads = nnf_team_size(flop, max_threads);
 
     nnf_arena arena = {0};
     lay_out(&arena, job, n_threads, pack);
     if (arena.overflow)
         return NNF_TOO_LARGE;
-    arena = (nnf_arena){.base = nnf_scratch_take(arena.used)};
-    if (arena.base == NULL)
+    _Alignas(NNF_ALIGN) char stack[SCRATCH_ON_STACK];
+    char *scratch = arena.used <= sizeof stack ? stack : nnf_scratch_take(arena.used);
+    if (scratch == NULL)
         return NNF_NO_MEMORY;
+    arena = (nnf_arena){.base = scratch};
     lay_out(&arena, job, n_threads, pack);
     nnf_parallel(n_threads, forward_work, job);
-    nnf_scratch_give(arena.base);
+    if (scratch != stack)
+        nnf_scratch_give(scratch);
     return atomic_load(&job->poll.stop) ? NNF_INTERRUPTED : NNF_OK;
 }
+
+/* Views of layers: on the stack for networks of the usual depth. */
+enum { LAYERS_ON_STACK = 16 };
 
 nnf_status nnf_forward(const nnf_config *config, const void *const *params, const nnf_rows *X, void *out,
                        int (*poll)(void))
@@ -137,7 +155,8 @@ nnf_status nnf_forward(const nnf_config *config, const void *const *params, cons
 
     const int n_layers = config->n_layers;
     const bool pack = X->n >= ROWS_THAT_PAY_FOR_PACKING;
-    nnf_dense *layers = nnf_alloc((size_t)n_layers * sizeof *layers);
+    nnf_dense stack[LAYERS_ON_STACK];
+    nnf_dense *layers = n_layers <= LAYERS_ON_STACK ? stack : nnf_alloc((size_t)n_layers * sizeof *layers);
     if (layers == NULL)
         return NNF_NO_MEMORY;
     for (int l = 0; l < n_layers; l++) {
@@ -154,7 +173,8 @@ nnf_status nnf_forward(const nnf_config *config, const void *const *params, cons
         .X = X, .out = out, .poll = nnf_poll_start(poll),
     };
     status = run(&job, config->n_threads, pack);
-    nnf_free(layers);
+    if (layers != stack)
+        nnf_free(layers);
     return status;
 }
 
@@ -164,7 +184,8 @@ nnf_status nnf_network_forward(const nnf_network *network, const nnf_rows *X, vo
     nnf_status status = nnf_check_rows(X, network->layers[0].n_in);
     if (status != NNF_OK || X->n == 0)
         return status;
-    nnf_dense *layers = nnf_alloc((size_t)n_layers * sizeof *layers);
+    nnf_dense stack[LAYERS_ON_STACK];
+    nnf_dense *layers = n_layers <= LAYERS_ON_STACK ? stack : nnf_alloc((size_t)n_layers * sizeof *layers);
     if (layers == NULL)
         return NNF_NO_MEMORY;
     for (int l = 0; l < n_layers; l++)
@@ -174,11 +195,22 @@ nnf_status nnf_network_forward(const nnf_network *network, const nnf_rows *X, vo
         .n_groups = network->n_groups, .groups = network->groups, .X = X, .out = out, .poll = nnf_poll_start(poll),
     };
     status = run(&job, network->n_threads, false);
-    nnf_free(layers);
+    if (layers != stack)
+        nnf_free(layers);
     return status;
 }
 
 /* ---- plain arrays ---- */
+
+int nnf_all_finite(nnf_dtype dtype, nnf_index n, const void *x)
+{
+    return nnf_active_kernels(dtype)->finite(n, x);
+}
+
+void nnf_both_classes(nnf_dtype dtype, nnf_index n, void *out)
+{
+    nnf_active_kernels(dtype)->both_classes(n, out);
+}
 
 nnf_status nnf_activate(nnf_dtype dtype, nnf_activation activation, nnf_index n, void *out, const void *x)
 {

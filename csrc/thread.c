@@ -103,24 +103,25 @@ int nnf_max_threads(void)
 
 void nnf_parallel(int n_threads, nnf_work *work, void *context)
 {
+    static nnf_team alone = {.n_threads = 1}; /* its barrier reads nothing else */
     pthread_once(&fork_watch, watch_forks);
-    nnf_team team = {.n_threads = 1, .mutex = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
     if (n_threads <= 1 || atomic_load(&forked)) {
-        work(context, &team, 0, 1);
+        work(context, &alone, 0, 1);
         return;
     }
 #ifdef _OPENMP
+    nnf_team team = {.n_threads = 1, .mutex = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
 #pragma omp parallel num_threads(n_threads)
     {
 #pragma omp single
         team.n_threads = omp_get_num_threads();
         work(context, &team, omp_get_thread_num(), team.n_threads);
     }
-#else
-    work(context, &team, 0, 1);
-#endif
     pthread_cond_destroy(&team.wake);
     pthread_mutex_destroy(&team.mutex);
+#else
+    work(context, &alone, 0, 1);
+#endif
 }
 
 int nnf_team_size(double flop, int n_threads)

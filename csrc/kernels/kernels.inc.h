@@ -22,6 +22,8 @@
         .activate = V(activate),                           \
         .derive = V(derive),                               \
         .log = V(log_array),                               \
+        .finite = V(finite),                               \
+        .both_classes = V(both_classes),                   \
         .softmax = V(softmax),                             \
         .output = V(output),                               \
         .scale = V(scale),                                 \

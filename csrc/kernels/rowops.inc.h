@@ -58,6 +58,33 @@ static void V(log_array)(nnf_index n, void *out, const void *x)
     }
 }
 
+/* x - x is 0, or NaN where x is not finite, and a NaN stays in the sum. */
+static int V(finite)(nnf_index n, const void *x)
+{
+    VT vsum = V(zero)();
+    for (nnf_index j = 0; j < n; j += LANES) {
+        VT vx = n - j >= LANES ? V(load)((const T *)x + j) : V(load_n)((const T *)x + j, n - j);
+        vsum = V(add)(vsum, V(sub)(vx, vx));
+    }
+    T lane[LANES];
+    V(store)(lane, V(select)(V(isnan)(vsum), V(set1)((T)1), V(zero)()));
+    T nans = 0;
+    for (int j = 0; j < LANES; j++)
+        nans += lane[j];
+    return nans == 0;
+}
+
+/* From the last to the first: a row takes the place of later elements. */
+static void V(both_classes)(nnf_index n, void *out)
+{
+    T *p = (T *)out;
+    for (nnf_index i = n - 1; i >= 0; i--) {
+        const T second = p[i];
+        p[2 * i + 1] = second;
+        p[2 * i] = (T)1 - second;
+    }
+}
+
 /* ---- sums along a row ---- */
 
 /* Adds the 16 virtual lanes: 8 + 8, 4 + 4, 2 + 2, 1 + 1. */

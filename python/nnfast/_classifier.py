@@ -328,6 +328,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._label_binarizer.transform(y).astype(bool)
 
     def _decode(self, outputs: Array) -> Array:
+        kind = self._label_binarizer.y_type_
+        if kind == "multiclass":  # as LabelBinarizer decides, whose own checks take longer than a small prediction
+            return self.classes_[outputs.argmax(axis=1)]
+        if kind == "binary" and len(self.classes_) == 2:
+            return self.classes_[(outputs.ravel() > 0.5).astype(np.intp)]
         return self._label_binarizer.inverse_transform(outputs.ravel() if outputs.shape[1] == 1 else outputs)
 
     def _network_loss(self) -> str:
@@ -385,10 +390,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             The probabilities, in the order of ``classes_``. Of multilabel targets each column has its own: the rows do
             not sum to 1. For several columns of several classes a list with an array for each column of y.
         """
+        if getattr(self, "n_outputs_", 0) == 1:
+            return self._outputs(X, both=True)
         y_prob = self._outputs(X)
         if isinstance(self.classes_, list):
             return np.split(y_prob, np.cumsum(self._output_groups())[:-1], axis=1)
-        return np.hstack([1 - y_prob, y_prob]) if self.n_outputs_ == 1 else y_prob
+        return y_prob
 
     def predict_log_proba(self, X):
         """Estimate the logarithm of the probability of each class.

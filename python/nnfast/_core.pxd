@@ -46,6 +46,8 @@ cdef extern from "nnfast.h" nogil:
                           const void *B, nnf_index rs_b, nnf_index cs_b, int n_threads)
     nnf_status nnf_activate(nnf_dtype dtype, nnf_activation activation, nnf_index n, void *out, const void *x)
     nnf_status nnf_activate_grad(nnf_dtype dtype, nnf_activation activation, nnf_index n, void *out, const void *x)
+    int nnf_all_finite(nnf_dtype dtype, nnf_index n, const void *x)
+    void nnf_both_classes(nnf_dtype dtype, nnf_index n, void *out)
     nnf_status nnf_softmax(nnf_dtype dtype, nnf_index m, nnf_index n, void *out, const void *x)
 
     ctypedef struct nnf_config:

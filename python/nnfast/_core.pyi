@@ -34,6 +34,29 @@ def forward(
     groups: Sequence[int] = ...,
 ) -> None: ...
 
+def both_classes(out: NDArray[Any]) -> None: ...
+@final
+class Plan:
+    def bind(
+        self,
+        coefs: Sequence[NDArray[Any]],
+        intercepts: Sequence[NDArray[Any]],
+        activations: Sequence[str],
+        hidden: str,
+        output: str,
+    ) -> None: ...
+    def forward(
+        self,
+        X: Any,
+        out: Any,
+        coefs: Sequence[NDArray[Any]],
+        intercepts: Sequence[NDArray[Any]],
+        hidden: str,
+        output: str,
+        finite: bool = ...,
+        both: bool = ...,
+    ) -> bool: ...
+
 @final
 class Network:
     def __new__(

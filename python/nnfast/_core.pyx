@@ -7,9 +7,17 @@ the callers in this package convert before. nnfast.h documents what the C functi
 """
 
 cimport cython
+from cpython.ref cimport PyObject
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
+
+# Without the reference counts and exceptions that Cython adds to these.
+cdef extern from "Python.h":
+    PyObject *PyList_GetItem(object items, Py_ssize_t index) noexcept
+    Py_ssize_t PyList_Size(object items) noexcept
+    int _try_buffer "PyObject_GetBuffer"(object array, Py_buffer *buffer, int flags) noexcept
+    void PyErr_Clear()
 
 # ---- status ----------------------------------------------------------------------------------------------------------
 
@@ -378,6 +386,149 @@ def forward(X, coefs, intercepts, activations, out, int n_threads, groups=()):
         status = nnf_forward(&description.config, <const void *const *>description.pointers, &x.rows, y.buffer.buf,
                              _poll)
     _check(status)
+
+
+cdef class _Bound:
+    """A network given by plain arrays: its description, its arrays and, held, their buffers. Never changes."""
+
+    cdef _Description description
+    cdef list coefs, intercepts, held
+    cdef str hidden, output
+    cdef nnf_index weights  # elements of all matrices
+
+    def __cinit__(self, list coefs, list intercepts, list activations, str hidden, str output):
+        sizes = [array.shape[0] for array in coefs]
+        sizes.append(coefs[len(coefs) - 1].shape[1])
+        self.description = _Description(_format_of(coefs[0]), sizes, activations, (), 1)
+        self.coefs = list(coefs)
+        self.intercepts = list(intercepts)
+        self.held = self.description.views(self.coefs, self.intercepts, False)
+        self.hidden = hidden
+        self.output = output
+        for l in range(len(coefs)):
+            self.weights += self.description.sizes[l] * self.description.sizes[l + 1]
+
+    cdef bint is_of(self, coefs, intercepts, str hidden, str output):
+        """Whether these are lists of the same arrays, not just equal ones, and the same activations."""
+        return (
+            hidden == self.hidden and output == self.output
+            and _same_items(coefs, self.coefs) and _same_items(intercepts, self.intercepts)
+        )
+
+    cdef bint run(self, Py_buffer *x, Py_buffer *y, bint finite, bint both, nnf_status *status):
+        """Plan.forward's work; False when the buffers do not suit it."""
+        cdef nnf_config *config = &self.description.config
+        cdef nnf_index n_in = config.sizes[0], n_out = config.sizes[config.n_layers]
+        cdef nnf_index i, n_columns = 2 if both else n_out
+        cdef nnf_rows rows
+        if not _is_matrix(x, config.dtype, n_in) or not _is_matrix(y, config.dtype, n_columns):
+            return False
+        if both and n_out != 1:
+            return False
+        if y.shape[0] != x.shape[0] or x.shape[0] == 0 or y.strides[0] != n_columns * y.itemsize:
+            return False
+        if x.shape[0] > _SMALL_WORK // self.weights:
+            return False
+        rows.n = x.shape[0]
+        rows.values = x.buf
+        rows.ld = x.strides[0] // x.itemsize
+        rows.indptr = NULL
+        if finite:
+            for i in range(rows.n):
+                if not nnf_all_finite(config.dtype, n_in, <char *>x.buf + i * x.strides[0]):
+                    return False
+        status[0] = nnf_forward(config, <const void *const *>self.description.pointers, &rows, y.buf, NULL)
+        if both:
+            nnf_both_classes(config.dtype, rows.n, y.buf)
+        return True
+
+
+cdef bint _same_items(found, list known):
+    cdef nnf_index i, n = PyList_Size(known)
+    if type(found) is not list or PyList_Size(found) != n:
+        return False
+    for i in range(n):
+        if PyList_GetItem(found, i) != PyList_GetItem(known, i):
+            return False
+    return True
+
+
+cdef bint _is_matrix(Py_buffer *b, nnf_dtype dtype, nnf_index columns):
+    """Whether the engine can read the buffer as rows of this many columns, each contiguous."""
+    return (
+        b.ndim == 2 and b.shape[1] == columns and b.format[0] == (c"f" if dtype == NNF_FLOAT32 else c"d")
+        and b.format[1] == 0
+        and (columns == 1 or b.strides[1] == b.itemsize)
+        and b.strides[0] >= columns * b.itemsize and b.strides[0] % b.itemsize == 0
+        and <size_t>b.buf % <size_t>b.itemsize == 0
+    )
+
+
+@cython.final
+cdef class Plan:
+    """Small forward passes without the usual checks: remembers the arrays of a network that have passed them.
+
+    Holds those arrays, and finds them the same by identity: what is written into them counts, another array in the
+    place of one is noticed. A copy, also a pickled one, knows nothing.
+    """
+
+    cdef _Bound bound
+
+    def __reduce__(self):
+        return Plan, ()
+
+    def bind(self, coefs, intercepts, activations, str hidden, str output):
+        """Remember a network, if its arrays can be read as they lie. `hidden` and `output` are what `forward` is told
+        of its activations."""
+        cdef _Bound bound = None
+        try:
+            bound = _Bound(coefs, intercepts, activations, hidden, output)
+        except (AttributeError, BufferError, IndexError, TypeError, ValueError):
+            pass  # the long way says what is wrong, or copes
+        with cython.critical_section(self):
+            self.bound = bound
+
+    def forward(self, X, out, coefs, intercepts, str hidden, str output, bint finite=False, bint both=False):
+        """out (n, n_out), contiguous, = the outputs for X (n, n_in), or with `both` (n, 2): 1 - p and p of one output.
+
+        False when that is not for this function: other arrays than remembered, more work than some microseconds, X or
+        out not plain matrices of the network's dtype, or with `finite` something in X that is not.
+        """
+        cdef _Bound bound
+        cdef Py_buffer x, y
+        cdef nnf_status status = NNF_BAD_ARGUMENT
+        cdef bint done = False
+        with cython.critical_section(self):
+            bound = self.bound
+        if bound is None or not bound.is_of(coefs, intercepts, hidden, output):
+            return False
+        if _try_buffer(X, &x, PyBUF_FORMAT | PyBUF_STRIDES) != 0:
+            PyErr_Clear()
+            return False
+        if _try_buffer(out, &y, PyBUF_FORMAT | PyBUF_STRIDES | PyBUF_WRITABLE) == 0:
+            done = bound.run(&x, &y, finite, both, &status)
+            PyBuffer_Release(&y)
+        else:
+            PyErr_Clear()
+        PyBuffer_Release(&x)
+        if done:
+            _check(status)
+        return done
+
+
+cdef nnf_index _SMALL_WORK = 400_000  # multiply-adds: about 10 microseconds, less than it takes to let the GIL go
+
+
+def both_classes(out):
+    """out (n, 2), contiguous, with probabilities in its first n elements: rows (1 - p, p)."""
+    cdef str format = _format_of(out)
+    cdef _View y = _view(out, "out", format, 2, True)
+    cdef nnf_index n = y.buffer.shape[0]
+    cdef nnf_dtype dtype = _dtype(format)
+    _require_shape(y, "out", n, 2)
+    _require_contiguous(y, "out")
+    with nogil:
+        nnf_both_classes(dtype, n, y.buffer.buf)
 
 
 @cython.final

@@ -173,6 +173,7 @@ class Training:
 
     def __enter__(self) -> Self:
         network = self.network
+        network._plan = _core.Plan()  # which would hold on to the old weights
         self._engine = network._engine(self.max_batch, sparse=self.sparse)
         for part, state in zip((_core.STATE_1, _core.STATE_2), network._state, strict=False):
             self._engine.load(part, *state)
@@ -406,6 +407,7 @@ class MLP:
         self.out_activation_ = OUTPUT_ACTIVATIONS[loss]
         self.n_steps_ = 0
         self._state: list[tuple[list[Array], list[Array]]] = []
+        self._plan = _core.Plan()
         if start is not None:
             self.coefs_, self.intercepts_ = ([np.asarray(w, self.dtype) for w in part] for part in start)
         else:
@@ -435,8 +437,17 @@ class MLP:
         ValueError
             When a shape or the dtype of ``out`` does not fit.
         """
+        target = out
+        if target is None and type(X) is np.ndarray and X.ndim == 2:
+            target = np.empty((X.shape[0], self.layer_sizes[-1]), self.dtype)
+        if target is not None and self._plan.forward(
+            X, target, self.coefs_, self.intercepts_, self.activation, self.out_activation_
+        ):
+            return target
         rows = as_rows(X, self.dtype)
         activations = self._activations()
+        if not self.output_groups:
+            self._plan.bind(self.coefs_, self.intercepts_, activations, self.activation, self.out_activation_)
         return forward(rows, self.coefs_, self.intercepts_, activations, self.n_jobs, out, self.output_groups)
 
     def loss(self, X: Any, Y: ArrayLike, weights: ArrayLike | None = None) -> float:

@@ -486,6 +486,37 @@ static void test_clipping(void)
     }
 }
 
+/* ---- all finite; both classes ---------------------------------------------------------------------------------- */
+
+static void test_finite_and_both_classes(void)
+{
+    for (nnf_index n = 0; n <= 3 * kernels->lanes + 1; n++) {
+        void *x = fenced(A_SLOT, dtype, n);
+        fill(dtype, x, n, random_number);
+        check(kernels->finite(n, x) == 1, "finite " WHERE ": n %td", HERE, n);
+        for (nnf_index j = 0; j < n; j++) {
+            const double bad[] = {(double)NAN, (double)INFINITY, -(double)INFINITY};
+            const double before = get(dtype, x, j);
+            for (int b = 0; b < 3; b++) {
+                put(dtype, x, j, bad[b]);
+                check(kernels->finite(n, x) == 0, "finite " WHERE ": n %td, %f at %td", HERE, n, bad[b], j);
+            }
+            put(dtype, x, j, dtype == NNF_FLOAT32 ? 0x1.fffffep127 : 0x1.fffffffffffffp1023); /* the largest number */
+            check(kernels->finite(n, x) == 1, "finite " WHERE ": the largest number at %td", HERE, j);
+            put(dtype, x, j, before);
+        }
+        void *out = fenced(C_SLOT, dtype, 2 * n);
+        memcpy(out, x, (size_t)n * kernels->size);
+        kernels->both_classes(n, out);
+        int wrong = !intact_before(C_SLOT);
+        for (nnf_index j = 0; j < n; j++) {
+            const double p = get(dtype, x, j);
+            wrong += get(dtype, out, 2 * j + 1) != p || get(dtype, out, 2 * j) != rounded(dtype, 1 - p);
+        }
+        check(wrong == 0, "both_classes " WHERE ": n %td", HERE, n);
+    }
+}
+
 /* ---- sums over rows --------------------------------------------------------------------------------------------- */
 
 static void test_sums(void)
@@ -602,8 +633,8 @@ static void test_update(void)
                 before[2][j] = get(dtype, s2, j);
             }
             const nnf_update u = {
-                .rows = 1, .n = n, .ld = n, .dw = dw, .w = w, .s1 = s1, .s2 = s2, .alpha = 0.25, .inv_rows = 0.125, .rate = 0.5,
-                .momentum = 0.75, .beta_1 = 0.875, .beta_2 = 0.96875, .epsilon = 0.0625,
+                .rows = 1, .n = n, .ld = n, .dw = dw, .w = w, .s1 = s1, .s2 = s2, .alpha = 0.25, .inv_rows = 0.125,
+                .rate = 0.5, .momentum = 0.75, .beta_1 = 0.875, .beta_2 = 0.96875, .epsilon = 0.0625,
             };
             kernels->update(solver, &u);
             int wrong = 0;
@@ -710,7 +741,8 @@ static void test_packing(void)
             nnf_pack(kernels, again, plain, 1, n, n, k, (nnf_range){0, nnf_n_panels(kernels, k)});
             for (nnf_index j = 0; j < panels.end; j++)
                 for (nnf_index p = 0; p < k; p += NNF_BLOCK_ROWS)
-                    nnf_pack_transpose(kernels, transposed, packed, k, n, (nnf_range){p, nnf_min(k, p + NNF_BLOCK_ROWS)},
+                    nnf_pack_transpose(kernels, transposed, packed, k, n,
+                                       (nnf_range){p, nnf_min(k, p + NNF_BLOCK_ROWS)},
                                        (nnf_range){j * kernels->panel, nnf_min(stored, (j + 1) * kernels->panel)});
             check(same(transposed, again, n * nnf_round_up(k, kernels->lanes)) && intact_before(B_SLOT),
                   "pack_transpose " WHERE ": k %td, n %td", HERE, k, n);
@@ -886,7 +918,8 @@ int main(void)
 {
     static void (*const tests[])(void) = {
         test_gemm,     test_gemm_epilogue, test_gemm_few, test_sparse,  test_elementwise, test_output, test_clipping,
-        test_sums,     test_transpose,     test_update,   test_update_of_a_block, test_packing, test_story,
+        test_finite_and_both_classes, test_sums, test_transpose, test_update, test_update_of_a_block, test_packing,
+        test_story,
     };
     find_isas();
     test_shares();

@@ -1,0 +1,195 @@
+"""Predictions of a few rows take a shorter way (nnfast._core.Plan): the same bits, and nothing is overlooked."""
+
+import copy
+import gc
+import pickle
+import threading
+import warnings
+import weakref
+
+import numpy as np
+import pytest
+from sklearn.exceptions import NotFittedError
+
+from nnfast import MLP, MLPClassifier, MLPRegressor, _core
+from nnfast._network import forward
+
+SIZES = [(3, 5, 1), (20, 64, 64, 1), (7, 4), (9, 17, 3), (5, 2, 2, 2, 4)]
+
+
+def long_way(network, X):
+    """The outputs without a plan."""
+    return forward(X, network.coefs_, network.intercepts_, network._activations(), 1)
+
+
+def takes_short_way(network, X):
+    out = np.empty((len(X), network.layer_sizes[-1]), network.dtype)
+    return network._plan.forward(
+        X, out, network.coefs_, network.intercepts_, network.activation, network.out_activation_
+    )
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    return request.param
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("loss", ["squared_error", "binary_log_loss", "log_loss"])
+def test_the_same_bits(sizes, loss, dtype):
+    network = MLP(sizes, loss=loss, activation="tanh", dtype=dtype, random_state=0)
+    X = np.random.default_rng(0).standard_normal((40, sizes[0])).astype(dtype)
+    expected = long_way(network, X)
+    network.forward(X[:1])  # is remembered
+    for rows in (X[:1], X[3:4], X[:7], X[::3], X, np.asfortranarray(X), X[:, ::-1][:, ::-1]):
+        out = np.full((len(rows), sizes[-1]), np.nan, dtype)
+        assert network.forward(rows, out=out) is out
+        np.testing.assert_array_equal(out, long_way(network, rows))
+        np.testing.assert_array_equal(network.forward(rows), out)
+    np.testing.assert_array_equal(network.forward(X), expected)
+    assert takes_short_way(network, X[:1])
+    assert takes_short_way(network, X[::3])
+
+
+def test_what_is_written_into_the_weights_counts():
+    network = MLP((3, 4, 2), random_state=0)
+    X = np.ones((1, 3), np.float32)
+    network.forward(X)
+    for change in (
+        lambda: network.coefs_[0].__imul__(2),
+        lambda: network.intercepts_[1].__iadd__(1),
+        lambda: network.coefs_.__setitem__(1, -network.coefs_[1]),
+        lambda: setattr(network, "intercepts_", [b + 1 for b in network.intercepts_]),
+        lambda: setattr(network, "activation", "tanh"),
+        lambda: setattr(network, "coefs_", [w.astype(np.float64) for w in network.coefs_]),
+        lambda: setattr(network, "coefs_", [np.asfortranarray(w) for w in network.coefs_]),
+        lambda: setattr(network, "coefs_", tuple(network.coefs_)),
+    ):
+        before = network.forward(X).copy()
+        change()
+        expected = long_way(network, X)
+        np.testing.assert_array_equal(network.forward(X), expected)
+        np.testing.assert_array_equal(network.forward(X), expected)
+        assert before.shape == expected.shape
+    network.coefs_ = [np.zeros((3, 4), np.float32), np.zeros((3, 2), np.float32)]
+    with pytest.raises(ValueError, match=r"coefs\[1\]"):
+        network.forward(X)
+
+
+def test_other_arrays_take_the_long_way():
+    network = MLP((3, 4, 2), random_state=0)
+    X = np.ones((2, 3), np.float32)
+    network.forward(X)
+    assert takes_short_way(network, X)
+    others = [
+        X.astype(np.float64), X.astype(">f4"), X.tolist(), X[:, :2], X[0], X[:0], np.ones((2, 6), np.float32)[:, ::2],
+        np.frombuffer(b"\0" + X.tobytes(), np.uint8)[1:].view(np.float32).reshape(2, 3), None, memoryview(b"123"),
+    ]
+    for other in others:
+        rows = 2 if not hasattr(other, "shape") else other.shape[0]
+        out = np.empty((rows, 2), np.float32)
+        rest = network.coefs_, network.intercepts_, network.activation, network.out_activation_
+        assert not network._plan.forward(other, out, *rest)
+    read_only = np.empty((2, 2), np.float32)
+    read_only.flags.writeable = False
+    for out in (np.empty((2, 2)), np.empty((1, 2), np.float32), np.empty((2, 4), np.float32)[:, ::2], read_only):
+        assert not network._plan.forward(X, out, *rest)
+    large = np.ones((200_000, 3), np.float32)
+    assert not network._plan.forward(large, np.empty((200_000, 2), np.float32), *rest)
+    for wrong in (np.empty((1, 2), np.float32), read_only):
+        with pytest.raises(ValueError):
+            network.forward(X, out=wrong)
+
+
+def test_a_plan_forgets():
+    network = MLP((3, 4, 2), random_state=0)
+    X, Y = np.ones((2, 3), np.float32), np.ones((2, 2), np.float32)
+    network.forward(X)
+    old = weakref.ref(network.coefs_[0])
+    network.train_epoch(X, Y, batch_size=2)
+    gc.collect()
+    assert old() is None, "the plan holds weights that have been replaced"
+    network.forward(X)
+    for again in (copy.deepcopy(network), pickle.loads(pickle.dumps(network)), copy.copy(network)):
+        np.testing.assert_array_equal(again.forward(X), network.forward(X))
+    empty = pickle.loads(pickle.dumps(network._plan))
+    assert type(empty) is _core.Plan
+    assert not empty.forward(X, Y, network.coefs_, network.intercepts_, "relu", "identity")
+
+
+def estimators():
+    X = np.random.default_rng(0).standard_normal((60, 4))
+    y = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0)
+    settings = {"hidden_layer_sizes": (6,), "max_iter": 3, "random_state": 0}
+    yield MLPClassifier(**settings).fit(X, y), X
+    yield MLPClassifier(**settings).fit(X, np.array(["no", "yes"])[(y > 0).astype(int)]), X
+    yield MLPClassifier(**settings).fit(X, np.full(60, "all")), X
+    yield MLPClassifier(**settings).fit(X, np.column_stack([y > 0, y > 1])), X
+    yield MLPClassifier(**settings).fit(X, np.column_stack([y, y > 1])), X
+    yield MLPRegressor(**settings).fit(X, X[:, 0]), X
+    yield MLPRegressor(**settings).fit(X, X[:, :2]), X
+
+
+@pytest.mark.parametrize("number", range(7))
+def test_estimators(number):
+    estimator, X = list(estimators())[number]
+    names = ["predict"] + ["predict_proba", "predict_log_proba"] * hasattr(estimator, "predict_proba")
+    before = dict(estimator.__dict__)
+    for name in names:
+        method = getattr(estimator, name)
+        whole = method(np.repeat(X, 500, axis=0))  # too many for the short way
+        for _ in range(2):
+            one = method(X[:1])
+            if isinstance(whole, list):
+                for part, row in zip(whole, one, strict=True):
+                    np.testing.assert_array_equal(row, part[:1])
+            else:
+                np.testing.assert_array_equal(one, whole[:1])
+                assert one.dtype == whole.dtype
+    assert estimator.__dict__ == before
+    with pytest.raises(ValueError, match="NaN"):
+        estimator.predict(np.full((1, 4), np.nan))
+    with pytest.raises(ValueError, match="infinity"):
+        estimator.predict(np.array([[1.0, 2.0, -np.inf, 4.0]]))
+    with pytest.raises(ValueError, match="features"):
+        estimator.predict(X[:1, :3])
+    with pytest.raises(ValueError, match="minimum of 1"):
+        estimator.predict(X[:0])
+
+
+def test_estimator_without_a_fit_and_with_names(dtype):
+    import pandas as pd
+
+    X = pd.DataFrame(np.eye(3, dtype=dtype), columns=list("abc"))
+    with pytest.raises(NotFittedError):
+        MLPClassifier().predict(X.to_numpy())
+    with pytest.raises(NotFittedError):
+        MLPClassifier().predict_proba(X.to_numpy())
+    estimator = MLPClassifier((3,), max_iter=2).fit(X, [0, 1, 1])
+    estimator.predict(X)
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="feature names"):
+            estimator.predict(X.to_numpy())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        estimator.predict(X)
+
+
+def test_many_threads_share_an_estimator():
+    estimator, X = next(estimators())
+    expected = estimator.predict_proba(X)
+    wrong = []
+
+    def work(seed):
+        rng = np.random.default_rng(seed)
+        for _ in range(500):
+            i = rng.integers(len(X))
+            if not np.array_equal(estimator.predict_proba(X[i : i + 1]), expected[i : i + 1]):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
