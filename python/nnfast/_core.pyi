@@ -33,6 +33,7 @@ def forward(
     n_threads: int,
     groups: Sequence[int] = ...,
 ) -> None: ...
+def shuffle(order: NDArray[Any], bit_generator: Any) -> None: ...
 
 @final
 class Network:
