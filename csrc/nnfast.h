@@ -206,6 +206,20 @@ nnf_status nnf_network_train_epoch(nnf_network *network, const nnf_epoch *epoch,
  * sum to 0. */
 nnf_status nnf_network_gradients(nnf_network *network, const nnf_data *data, int (*poll)(void), nnf_loss_sum *loss);
 
+/* ---- order of the rows -------------------------------------------------------------------------------------- */
+
+/* A source of random bits, laid out as NumPy's bitgen_t is, which its bit generators hand out. */
+typedef struct nnf_bit_source {
+    void *state; /* what the functions take */
+    uint64_t (*next_uint64)(void *state);
+    uint32_t (*next_uint32)(void *state);
+    double (*next_double)(void *state); /* } not called */
+    uint64_t (*next_raw)(void *state);  /* }            */
+} nnf_bit_source;
+
+/* Permutes order (n) as NumPy's RandomState.shuffle does, with as many draws. The caller holds the source's lock. */
+void nnf_shuffle(nnf_index n, nnf_index *order, const nnf_bit_source *source);
+
 /* ---- perceptron --------------------------------------------------------------------------------------------- */
 
 /* A set of bits. */

@@ -270,14 +270,6 @@ def test_fitting_again_starts_afresh_and_repeats_itself():
     assert model.t_ == 5 * len(X)
 
 
-def test_a_random_state_instance_is_drawn_from_as_by_scikit_learn():
-    _, X, y = problem("binary")
-    states = [np.random.RandomState(5), np.random.RandomState(5)]
-    for model, state in zip(both("binary", early_stopping=True), states, strict=True):
-        model.set_params(random_state=state).fit(X, y)
-    assert states[0].randint(2**31) == states[1].randint(2**31)
-
-
 # ---- bad parameters -------------------------------------------------------------------------------------------------
 
 BAD_PARAMETERS = [

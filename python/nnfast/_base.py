@@ -42,6 +42,7 @@ from nnfast._network import (
     canonical_activation,
     dense_rows,
     forward,
+    reshuffle,
 )
 from nnfast._validation import Part, Sample, hold_out, mean_loss
 
@@ -113,16 +114,6 @@ class _AdaptiveRate(_ConstantRate):
             return True, "Learning rate too small. Stopping."
         self.learning_rate /= 5.0
         return False, f"Setting learning rate to {self.learning_rate:f}"
-
-
-def _reshuffled(order: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-    """The row order of the next epoch: a fresh permutation applied to the last order, as sklearn.utils.shuffle does.
-
-    The same draws from `rng`, without that function's checks.
-    """
-    permutation = np.arange(len(order))
-    rng.shuffle(permutation)
-    return order[permutation]
 
 
 class _Tasks:
@@ -473,7 +464,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """
         n_rows = len(sample.Y)
         batch_size = self._batch_rows(n_rows)
-        order = np.arange(n_rows) if self.shuffle else None
+        order = np.arange(n_rows, dtype=np.int64) if self.shuffle else None
         scorer = None if self.scoring in (None, "loss") else check_scoring(self, self.scoring)
         schedule = self._optimizer
         patience = _Patience(
@@ -492,7 +483,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                     if tasks is not None:
                         tasks.begin(training.snapshot)
                     if order is not None:
-                        order = _reshuffled(order, rng)
+                        reshuffle(order, rng)
                     network.learning_rate = schedule.learning_rate
                     data, penalty = training.epoch(sample.rows, sample.Y, batch_size, order, sample.weights)
                     self._record_epoch(data / n_averaged + penalty, n_rows)

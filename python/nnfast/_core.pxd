@@ -113,6 +113,13 @@ cdef extern from "nnfast.h" nogil:
     nnf_status nnf_network_gradients(nnf_network *network, const nnf_data *data, int (*poll)() except -1 nogil,
                                      nnf_loss_sum *loss) except NNF_INTERRUPTED
 
+    # ---- order of the rows ----
+
+    ctypedef struct nnf_bit_source:
+        pass
+
+    void nnf_shuffle(nnf_index n, nnf_index *order, const nnf_bit_source *source)
+
     # ---- perceptron ----
 
     ctypedef enum nnf_penalty_kind:

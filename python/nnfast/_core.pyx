@@ -11,6 +11,7 @@ from cpython.ref cimport PyObject
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.pycapsule cimport PyCapsule_GetPointer
 
 # Without the reference counts and exceptions that Cython adds to these.
 cdef extern from "Python.h":
@@ -629,6 +630,20 @@ cdef class Network:
             status = nnf_network_gradients(self.network, &data.data, _poll, &loss)
         _check(status)
         return loss.data, loss.penalty
+
+
+# ---- order of the rows -----------------------------------------------------------------------------------------------
+
+
+def shuffle(order, bit_generator):
+    """Permutes order (n,), contiguous int64, as NumPy's RandomState over this bit generator would: the same draws."""
+    cdef _View o = _view(order, "order", "q", 1, True)
+    cdef nnf_index n = o.buffer.shape[0]
+    _require_contiguous(o, "order")
+    capsule = bit_generator.capsule
+    cdef const nnf_bit_source *source = <const nnf_bit_source *>PyCapsule_GetPointer(capsule, "BitGenerator")
+    with bit_generator.lock, nogil:
+        nnf_shuffle(n, <nnf_index *>o.buffer.buf, source)
 
 
 # ---- perceptron ------------------------------------------------------------------------------------------------------

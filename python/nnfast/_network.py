@@ -53,6 +53,17 @@ def draw_weights(
     return coefs, intercepts
 
 
+def reshuffle(order: NDArray[np.int64], rng: np.random.RandomState) -> None:
+    """Put the rows in the order of the next epoch: a permutation of the last one, drawn as scikit-learn draws it.
+
+    A class of somebody's own that descends from RandomState may shuffle in its own way.
+    """
+    if type(rng) is np.random.RandomState:
+        _core.shuffle(order, rng._bit_generator)
+    else:
+        rng.shuffle(order)
+
+
 def aligned(array: Array) -> Array:
     """The array, with its elements where the CPU expects them: a field of packed records is not."""
     return array if array.flags.aligned else array.copy()
