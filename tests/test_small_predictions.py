@@ -72,7 +72,7 @@ def test_what_is_written_into_the_weights_counts():
         np.testing.assert_array_equal(network.forward(X), expected)
         assert before.shape == expected.shape
     network.coefs_ = [np.zeros((3, 4), np.float32), np.zeros((3, 2), np.float32)]
-    with pytest.raises(ValueError, match=r"coefs\[1\]"):
+    with pytest.raises(ValueError, match=r"coefs\[\d\]"):
         network.forward(X)
 
 
@@ -82,8 +82,16 @@ def test_other_arrays_take_the_long_way():
     network.forward(X)
     assert takes_short_way(network, X)
     others = [
-        X.astype(np.float64), X.astype(">f4"), X.tolist(), X[:, :2], X[0], X[:0], np.ones((2, 6), np.float32)[:, ::2],
-        np.frombuffer(b"\0" + X.tobytes(), np.uint8)[1:].view(np.float32).reshape(2, 3), None, memoryview(b"123"),
+        X.astype(np.float64),
+        X.astype(">f4"),
+        X.tolist(),
+        X[:, :2],
+        X[0],
+        X[:0],
+        np.ones((2, 6), np.float32)[:, ::2],
+        np.frombuffer(b"\0" + X.tobytes(), np.uint8)[1:].view(np.float32).reshape(2, 3),
+        None,
+        memoryview(b"123"),
     ]
     for other in others:
         rows = 2 if not hasattr(other, "shape") else other.shape[0]

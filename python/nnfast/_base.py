@@ -31,14 +31,15 @@ from sklearn.utils.fixes import _get_additional_lbfgs_options_dict
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from nnfast import _core
 from nnfast._network import (
     MLP,
     Array,
     Objective,
+    Plan,
     SparseRows,
     Training,
     as_rows,
+    both_classes,
     canonical_activation,
     dense_rows,
     forward,
@@ -296,7 +297,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         self.out_activation_ = network.out_activation_
         self.coefs_, self.intercepts_ = network.coefs_, network.intercepts_
         self.n_iter_ = 0
-        self._plan = _core.Plan()
+        self._plan = Plan()
         stochastic = self.solver in STOCHASTIC_SOLVERS
         self._reset(afresh, stochastic, held_out is not None or self.early_stopping)
 
@@ -604,9 +605,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         plan = state.get("_plan")
         if plan is not None and type(X) is np.ndarray and X.ndim == 2 and "feature_names_in_" not in state:
             out = np.empty((X.shape[0], 2 if both else self.n_outputs_), X.dtype)
-            if plan.forward(
-                X, out, self.coefs_, self.intercepts_, self.activation, self.out_activation_, True, both
-            ):
+            if plan.forward(X, out, self.coefs_, self.intercepts_, self.activation, self.out_activation_, True, both):
                 return out
         check_is_fitted(self, "coefs_")
         X = validate_data(self, X, accept_sparse="csr", reset=False)
@@ -616,12 +615,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if plan is not None and not groups:
             plan.bind(self.coefs_, self.intercepts_, activations, self.activation, self.out_activation_)
         outputs = forward(X, self.coefs_, self.intercepts_, activations, self.n_jobs, output_groups=groups)
-        if not both:
-            return outputs
-        pairs = np.empty((len(outputs), 2), outputs.dtype)
-        pairs.ravel()[: len(outputs)] = outputs.ravel()
-        _core.both_classes(pairs)
-        return pairs
+        return both_classes(outputs) if both else outputs
 
     # ---- partial_fit ---------------------------------------------------------------------------------------------
 

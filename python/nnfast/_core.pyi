@@ -34,8 +34,8 @@ def forward(
     groups: Sequence[int] = ...,
 ) -> None: ...
 def shuffle(order: NDArray[Any], bit_generator: Any) -> None: ...
-
 def both_classes(out: NDArray[Any]) -> None: ...
+
 @final
 class Plan:
     def bind(

@@ -7,14 +7,14 @@ the callers in this package convert before. nnfast.h documents what the C functi
 """
 
 cimport cython
-from cpython.ref cimport PyObject
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.pycapsule cimport PyCapsule_GetPointer
+from cpython.ref cimport PyObject
 
-# Without the reference counts and exceptions that Cython adds to these.
-cdef extern from "Python.h":
+# Python's own, without the reference counts and exceptions that Cython adds.
+cdef extern from *:
     PyObject *PyList_GetItem(object items, Py_ssize_t index) noexcept
     Py_ssize_t PyList_Size(object items) noexcept
     int _try_buffer "PyObject_GetBuffer"(object array, Py_buffer *buffer, int flags) noexcept

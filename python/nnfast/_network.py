@@ -164,6 +164,18 @@ def forward(
     return out
 
 
+# What makes small calls short (nnfast._core). Whoever calls `forward` again and again with the same arrays keeps one.
+Plan = _core.Plan
+
+
+def both_classes(outputs: Array) -> Array:
+    """The rows (1 - p, p), shape (n, 2), of the outputs p, shape (n, 1), of a network that tells two classes."""
+    rows = np.empty((len(outputs), 2), outputs.dtype)
+    rows.ravel()[: len(outputs)] = outputs.ravel()
+    _core.both_classes(rows)
+    return rows
+
+
 class Training:
     """A network while it is trained: its weights are packed in the engine from ``__enter__`` to ``__exit__``.
 
@@ -184,7 +196,7 @@ class Training:
 
     def __enter__(self) -> Self:
         network = self.network
-        network._plan = _core.Plan()  # which would hold on to the old weights
+        network._plan = Plan()  # which would hold on to the old weights
         self._engine = network._engine(self.max_batch, sparse=self.sparse)
         for part, state in zip((_core.STATE_1, _core.STATE_2), network._state, strict=False):
             self._engine.load(part, *state)
@@ -418,7 +430,7 @@ class MLP:
         self.out_activation_ = OUTPUT_ACTIVATIONS[loss]
         self.n_steps_ = 0
         self._state: list[tuple[list[Array], list[Array]]] = []
-        self._plan = _core.Plan()
+        self._plan = Plan()
         if start is not None:
             self.coefs_, self.intercepts_ = ([np.asarray(w, self.dtype) for w in part] for part in start)
         else:
