@@ -136,6 +136,8 @@ ENTRIES = {
     "Network.forward, many rows": (1, lambda n: into((400, 2), lambda out: n.forward(MANY, out))),
     "Network.train_epoch": (0, lambda n: n.train_epoch(X, Y, None, 20, np.full(2, 0.01))),
     "Network.gradients": (0, lambda n: (n.gradients(X, Y), stored(n, _core.GRADIENTS))),
+    "Network.hold": (0, lambda n: n.hold(X, Y)),
+    "Network.value": (0, lambda n: (n.hold(X, Y), into(47, lambda out: n.value(np.arange(47.0) / 47, out)))),
     "Neuron": (0, lambda: neuron().intercept),
     "Neuron.epoch": (0, lambda: neuron().epoch()),
     "Neuron.rescale": (0, lambda: neuron().rescale()),

@@ -370,6 +370,20 @@ cdef class _Description:
             views.append(view)
         return views
 
+    cdef _View flat(self, vector, str name, bint writable):
+        """Likewise for all parameters in one vector: the matrices, then the intercepts."""
+        cdef int n_layers = self.config.n_layers, part
+        cdef _View view = _view(vector, name, self.format, 1, writable)
+        cdef nnf_index l, n = 0
+        cdef char *base = <char *>view.buffer.buf
+        _require_contiguous(view, name)
+        for part in range(2):
+            for l in range(n_layers):
+                self.pointers[part * n_layers + l] = base + n * view.buffer.itemsize
+                n += self.sizes[l + 1] * (self.sizes[l] if part == 0 else 1)
+        _require_shape(view, name, n)
+        return view
+
 
 def forward(X, coefs, intercepts, activations, out, int n_threads, groups=()):
     """out (n, n_out), contiguous, = the outputs for X (see _Rows); weights as they lie; one dtype."""
@@ -538,6 +552,7 @@ cdef class Network:
 
     cdef nnf_network *network
     cdef _Description description
+    cdef _Data held
     cdef readonly nnf_index steps  # finished in the last epoch, also when it was interrupted
 
     def __cinit__(self, str format, sizes, activations, str loss, str solver, *, double alpha=0.0, double momentum=0.9,
@@ -629,6 +644,26 @@ cdef class Network:
         with nogil:
             status = nnf_network_gradients(self.network, &data.data, _poll, &loss)
         _check(status)
+        return loss.data, loss.penalty
+
+    def hold(self, X, Y, weights=None):
+        """The data that `value` means from now on; held."""
+        self.held = self._data(X, Y, weights)
+
+    def value(self, theta, gradient):
+        """As load(PARAMETERS), gradients and store(GRADIENTS) with all parameters in one vector, contiguous."""
+        cdef _Data data = self.held
+        cdef nnf_loss_sum loss
+        cdef nnf_status status
+        if data is None:
+            raise ValueError("no data are held yet")
+        cdef _View point = self.description.flat(theta, "theta", False)
+        _check(nnf_network_load(self.network, NNF_PARAMETERS, <const void *const *>self.description.pointers))
+        with nogil:
+            status = nnf_network_gradients(self.network, &data.data, _poll, &loss)
+        _check(status)
+        cdef _View slope = self.description.flat(gradient, "gradient", True)
+        _check(nnf_network_store(self.network, NNF_GRADIENTS, self.description.pointers))
         return loss.data, loss.penalty
 
 

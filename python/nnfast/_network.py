@@ -280,28 +280,23 @@ class Objective:
     def __init__(self, network: MLP, X: Rows, Y: Array, weights: ArrayLike | None = None) -> None:
         self.network = network
         self.start = np.concatenate([p.ravel() for p in network.coefs_ + network.intercepts_]).astype(np.float64)
-        self._rows = X, Y, _row_weights(weights)
-        self._engine = network._engine(X.shape[0], sparse=isinstance(X, SparseRows), keep_gradients=True)
+        self._n_rows = X.shape[0]
+        self._engine = network._engine(self._n_rows, sparse=isinstance(X, SparseRows), keep_gradients=True)
+        self._engine.hold(X, Y, _row_weights(weights))
 
     def __call__(self, theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """The mean loss, summed over outputs, with the penalty; and its gradient, shaped like theta."""
-        self._engine.load(_core.PARAMETERS, *self.unpack(theta))
-        data, penalty = self._engine.gradients(*self._rows)
         gradient = np.empty(theta.size, self.network.dtype)
-        self._engine.store(_core.GRADIENTS, *self._views(gradient))
-        return (data + penalty) / self._rows[0].shape[0], gradient.astype(np.float64, copy=False)
+        data, penalty = self._engine.value(theta.astype(self.network.dtype, copy=False), gradient)
+        return (data + penalty) / self._n_rows, gradient.astype(np.float64, copy=False)
 
     def unpack(self, theta: NDArray[np.float64]) -> tuple[list[Array], list[Array]]:
         """The (coefs, intercepts) that theta stands for, in the network's dtype; copies."""
-        return self._views(theta.astype(self.network.dtype))
-
-    def _views(self, flat: Array) -> tuple[list[Array], list[Array]]:
-        sizes, views, begin = self.network.layer_sizes, [], 0
-        for shape in [*pairwise(sizes), *((n_out,) for n_out in sizes[1:])]:
-            end = begin + int(np.prod(shape))
-            views.append(flat[begin:end].reshape(shape))
-            begin = end
-        return views[: len(sizes) - 1], views[len(sizes) - 1 :]
+        flat, parts, begin = theta.astype(self.network.dtype), self.network._empty_parameters(), 0
+        for part in (*parts[0], *parts[1]):
+            part.flat = flat[begin : begin + part.size]
+            begin += part.size
+        return parts
 
 
 class MLP:
