@@ -77,28 +77,37 @@ bool nnf_poll_stop(nnf_poll *poll, int thread);
 /* How many threads `flop` floating-point operations pay for: one more for every 2 MFLOP, at most n_threads. */
 int nnf_team_size(double flop, int n_threads);
 
-/* What a series of like runs (the epochs of a fit) has learned about its team. When the calling thread of some runs in
- * a row spends a good part of them waiting, somebody else is on the CPUs: the next run is tried with half the team, and
- * the faster size kept for a while. One such run says little: the first one of a new team often starts on one CPU.
- * Zero-initialised: nothing learned. */
+typedef struct nnf_tally {
+    double rows, seconds;
+} nnf_tally;
+
+/* The choice of a team by measured times. An epoch is run in stretches of about a millisecond. Now and then a few of
+ * them are given to half the team, or to twice as many threads: a trial. If that is faster, and stays so for some
+ * milliseconds, it is the team from then on. A lost trial is followed by a rest, the longer the more time it has cost.
+ * When the team in use slows down, as it does when another process takes one of its CPUs, half of it goes on at once.
+ * Zero-initialised: nothing known. */
 typedef struct nnf_pace {
-    int size;          /* team of the next run; 0: as wanted */
-    int runs_left;     /* with this size, before the wanted one is tried again */
-    int patience;      /* runs between two trials, doubled each time */
-    int waiting_runs;  /* in a row, up to now */
-    double seconds;    /* of the fastest of them */
-    bool on_trial;     /* the next run is to be compared with `seconds` */
+    int wanted, size; /* threads that would pay on a quiet machine, threads in use */
+    int trial;        /* threads on trial; 0: no trial */
+    bool up;          /* where both exist, the next trial is of the larger team */
+    double known;     /* seconds a row of `size` threads; 0: nothing known */
+    double least;     /* the least of it since the last trial; 0: no trial yet */
+    nnf_tally recent; /* what `size` threads did, the older the less it counts */
+    nnf_tally tried;  /* what `trial` threads did */
+    double rest;      /* seconds to the next trial */
 } nnf_pace;
 
-/* The team to use when `wanted` threads would pay. */
-int nnf_pace_team(const nnf_pace *pace, int wanted);
+/* The team of the next stretch, when `wanted` threads would pay. */
+int nnf_pace_team(nnf_pace *pace, int wanted);
 
-/* Takes in a run by a team of `size`: its wall time, and the CPU time of its calling thread. */
-void nnf_pace_learn(nnf_pace *pace, int size, double seconds, double cpu_seconds);
+/* The length of the next stretch in batches: a millisecond of them, at least one. */
+nnf_index nnf_pace_batches(const nnf_pace *pace, nnf_index batch);
 
-/* Wall-clock time, and CPU time of the calling thread, in seconds. */
+/* Takes in how long that team took for `rows` rows. */
+void nnf_pace_learn(nnf_pace *pace, nnf_index rows, double seconds);
+
+/* Wall-clock time in seconds. */
 double nnf_seconds(void);
-double nnf_cpu_seconds(void);
 
 /* ---- gemm.c ------------------------------------------------------------------------------------------------- */
 

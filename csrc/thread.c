@@ -131,58 +131,109 @@ int nnf_team_size(double flop, int n_threads)
     return wanted < n_threads ? (int)wanted : n_threads;
 }
 
-static double read_clock(clockid_t clock)
+double nnf_seconds(void)
 {
     struct timespec now;
-    clock_gettime(clock, &now);
+    clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-double nnf_seconds(void)
+/* ---- the choice of a team by measured times ---- */
+
+/* A region costs 1 to 3 us, 0.3 % of a stretch. */
+static const double stretch = 1e-3;
+
+/* The time over which the team in use is judged, and how much slower than before it must be to be halved: a stall of
+ * 3 ms, such as the host of a virtual machine causes, is not enough; a lasting change shows within 20 ms. */
+static const double memory = 16e-3, slower = 1.25;
+
+/* A trial is lost when after `glance` or later it is not faster by `margin`, and won after `proof`: more than the 3 or
+ * 4 ms for which Linux lets a thread run before its neighbour's turn, and a team looks as if it had no neighbour. */
+static const double glance = 2e-3, margin = 0.05, proof = 8e-3;
+
+/* The rest after a trial is so many times what it lost: trials cost 1 %. It is at least 8 times what the team in use
+ * would have taken. When more than that time itself was lost it is a stall, which may soon be over, and the rest is
+ * 0.4 s at most, or what a team half as fast is given. */
+static const double frugality = 100, least_rest = 8, stall_rest = 0.4;
+
+static double greater(double a, double b)
 {
-    return read_clock(CLOCK_MONOTONIC);
+    return a > b ? a : b;
 }
 
-double nnf_cpu_seconds(void)
+int nnf_pace_team(nnf_pace *pace, int wanted)
 {
-    return read_clock(CLOCK_THREAD_CPUTIME_ID);
+    if (pace->wanted != wanted)
+        *pace = (nnf_pace){.wanted = wanted, .size = wanted, .rest = memory};
+    return pace->trial > 0 ? pace->trial : pace->size;
 }
 
-/* A thread that waits in a barrier first spins, then sleeps. In a quiet team of equal shares it hardly ever sleeps;
- * below this share of CPU time the team is not quiet. Shorter runs than `shortest` say nothing. */
-static const double quiet_share = 0.75, shortest = 1e-3;
-enum { WAITING_RUNS = 3, FIRST_PATIENCE = 8, MOST_PATIENCE = 256 };
-
-int nnf_pace_team(const nnf_pace *pace, int wanted)
+nnf_index nnf_pace_batches(const nnf_pace *pace, nnf_index batch)
 {
-    return pace->size == 0 || pace->size > wanted ? wanted : pace->size;
+    const double fit = pace->known > 0 ? stretch / (pace->known * (double)batch) : 1;
+    return fit > 1.5 ? (nnf_index)(fit + 0.5) : 1;
 }
 
-void nnf_pace_learn(nnf_pace *pace, int size, double seconds, double cpu_seconds)
+static void begin_trial(nnf_pace *pace)
 {
-    if (pace->on_trial) {
-        pace->on_trial = false;
-        pace->patience = pace->patience == 0 ? FIRST_PATIENCE : 2 * pace->patience;
-        if (pace->patience > MOST_PATIENCE)
-            pace->patience = MOST_PATIENCE;
-        pace->runs_left = pace->patience;
-        if (seconds > pace->seconds)
-            pace->size = 0; /* smaller was slower */
-    } else if (pace->runs_left > 0) {
-        if (--pace->runs_left == 0)
-            pace->size = 0;
-    } else if (size > 1 && seconds > shortest && cpu_seconds < quiet_share * seconds) {
-        if (pace->waiting_runs == 0 || seconds < pace->seconds)
-            pace->seconds = seconds;
-        if (++pace->waiting_runs == WAITING_RUNS) {
-            pace->waiting_runs = 0;
-            pace->on_trial = true;
-            pace->size = size / 2;
-        }
+    pace->up = pace->size == 1 || (pace->size < pace->wanted && pace->up);
+    pace->trial = pace->up ? (int)nnf_min(2 * pace->size, pace->wanted) : pace->size / 2;
+    pace->tried = (nnf_tally){0};
+}
+
+static void end_trial(nnf_pace *pace, bool won)
+{
+    if (won) { /* the next trial goes further in this direction */
+        pace->size = pace->trial;
+        pace->recent = pace->tried;
+        pace->known = pace->recent.seconds / pace->recent.rows;
+        pace->rest = proof;
     } else {
-        pace->waiting_runs = 0;
+        const double fair = pace->tried.rows * pace->known; /* what the team in use takes for the same rows */
+        const double rest = frugality * (pace->tried.seconds - fair), most = greater(frugality * fair, stall_rest);
+        pace->rest = greater(least_rest * fair, rest < most ? rest : most);
+        pace->up = !pace->up;
+    }
+    pace->trial = 0;
+    pace->least = pace->known;
+}
+
+/* Half the team, untried: while a neighbour interferes, a trial of a few milliseconds says little. */
+static void retreat(nnf_pace *pace)
+{
+    pace->size /= 2;
+    pace->up = true;
+    pace->recent = (nnf_tally){0};
+    pace->least = 0;
+    pace->rest = memory;
+}
+
+void nnf_pace_learn(nnf_pace *pace, nnf_index rows, double seconds)
+{
+    if (pace->known == 0) { /* the first stretch of all, which may have created the threads */
+        pace->known = seconds / (double)rows;
+    } else if (pace->trial > 0) {
+        nnf_tally *t = &pace->tried;
+        *t = (nnf_tally){t->rows + (double)rows, t->seconds + seconds};
+        const bool faster = t->seconds < (1 - margin) * t->rows * pace->known;
+        if (t->seconds > (faster ? proof : glance))
+            end_trial(pace, faster);
+    } else {
+        nnf_tally *t = &pace->recent;
+        const double kept = memory / (memory + seconds);
+        *t = (nnf_tally){kept * t->rows + (double)rows, kept * t->seconds + seconds};
+        pace->known = t->seconds / t->rows;
+        if (pace->least > pace->known)
+            pace->least = pace->known;
+        pace->rest -= seconds;
+        if (pace->size > 1 && pace->least > 0 && pace->known > slower * pace->least)
+            retreat(pace);
+        else if (pace->rest <= 0)
+            begin_trial(pace);
     }
 }
+
+/* ---- the question whether to stop ---- */
 
 static const double poll_interval = 0.05;
 

@@ -6,7 +6,8 @@
  *   2. threads own blocks of weights: dW = X^T delta over the whole batch in row order, and at once the optimizer step
  *      on that block, which also refreshes W^T and the sums of squares. Gradients never leave the first-level cache.
  *
- * Sums over the batch are thus split by weights, never by rows: the result does not depend on the number of threads.
+ * Sums over the batch are thus split by weights, never by rows: the result does not depend on the number of threads,
+ * which may change from one stretch of steps to the next.
  */
 #include "internal.h"
 
@@ -16,7 +17,8 @@ typedef struct epoch_job {
     nnf_network *network;
     const nnf_epoch *epoch;
     nnf_loss_sum *loss;
-    int solver; /* the network's, or NNF_GRADIENT */
+    int solver;     /* the network's, or NNF_GRADIENT */
+    nnf_range rows; /* of the running stretch: whole batches, the last of an epoch may be smaller */
     nnf_poll poll;
 } epoch_job;
 
@@ -317,13 +319,13 @@ static double weight_of_batch(const epoch_job *job, nnf_index batch)
     return sum;
 }
 
-static void epoch_work(void *context, nnf_team *team, int thread, int n_threads)
+static void stretch_work(void *context, nnf_team *team, int thread, int n_threads)
 {
     epoch_job *job = context;
     const nnf_network *network = job->network;
     const nnf_epoch *epoch = job->epoch;
-    nnf_index n_steps = 0;
-    for (nnf_index first = 0; first < epoch->n; first += epoch->batch) {
+    nnf_index n_steps = job->loss->steps; /* of the stretches before; thread 0 writes it after a barrier only */
+    for (nnf_index first = job->rows.begin; first < job->rows.end; first += epoch->batch) {
         const nnf_index batch = nnf_min(epoch->batch, epoch->n - first);
         const nnf_range rows = nnf_share(batch, 2, thread, n_threads);
         const double penalty = thread == 0 ? nnf_penalty(network) : 0;
@@ -370,6 +372,25 @@ static double step_flop(const nnf_network *network, const nnf_rows *X, nnf_index
     return flop;
 }
 
+/* One parallel region after another, each by the team that the times of those before suggest. */
+static void run_in_stretches(epoch_job *job, int wanted)
+{
+    const nnf_epoch *epoch = job->epoch;
+    nnf_pace *pace = &job->network->pace;
+    double start = nnf_seconds();
+    while (job->rows.end < epoch->n) {
+        const int team = nnf_pace_team(pace, wanted);
+        job->rows.begin = job->rows.end;
+        job->rows.end = nnf_min(epoch->n, job->rows.begin + nnf_pace_batches(pace, epoch->batch) * epoch->batch);
+        nnf_parallel(team, stretch_work, job);
+        if (atomic_load(&job->poll.stop))
+            return;
+        const double end = nnf_seconds();
+        nnf_pace_learn(pace, job->rows.end - job->rows.begin, end - start);
+        start = end;
+    }
+}
+
 static nnf_status run(nnf_network *network, const nnf_epoch *epoch, int solver, nnf_loss_sum *loss)
 {
     const nnf_data *data = &epoch->data;
@@ -392,12 +413,10 @@ static nnf_status run(nnf_network *network, const nnf_epoch *epoch, int solver, 
     const nnf_index batch = nnf_min(epoch->batch, epoch->n);
     const int wanted = nnf_team_size(step_flop(network, &data->X, batch), network->n_threads);
     if (wanted == 1) {
-        nnf_parallel(1, epoch_work, &job);
+        job.rows.end = epoch->n;
+        nnf_parallel(1, stretch_work, &job);
     } else {
-        const int team = nnf_pace_team(&network->pace, wanted);
-        const double start = nnf_seconds(), cpu_start = nnf_cpu_seconds();
-        nnf_parallel(team, epoch_work, &job);
-        nnf_pace_learn(&network->pace, team, nnf_seconds() - start, nnf_cpu_seconds() - cpu_start);
+        run_in_stretches(&job, wanted);
     }
     return atomic_load(&job.poll.stop) ? NNF_INTERRUPTED : NNF_OK;
 }

@@ -83,43 +83,129 @@ static void test_team_size(void)
     check(nnf_team_size(1e30, 8) == 8, "never more than asked for");
 }
 
-/* A second of run by a team of four whose calling thread was busy for this share of it. */
-static void run_of(nnf_pace *pace, double seconds, double share)
+/* A machine in place of the clock: what a row takes with a team of n. */
+typedef double row_seconds(int n);
+
+/* A network in training on it, in batches of 100 rows. */
+typedef struct fit {
+    nnf_pace pace;
+    int wanted, changes; /* of the team in use */
+    double seconds, rows, noise;
+    unsigned state; /* of the noise */
+} fit;
+
+static int train_on(fit *f, row_seconds *machine, double stall)
 {
-    nnf_pace_learn(pace, nnf_pace_team(pace, 4), seconds, share * seconds);
+    const int team = nnf_pace_team(&f->pace, f->wanted), size = f->pace.size;
+    const nnf_index rows = nnf_pace_batches(&f->pace, 100) * 100;
+    f->state = f->state * 1664525 + 1013904223;
+    const double noise = 1 + f->noise * (f->state / 2147483648.0 - 1);
+    const double seconds = (double)rows * machine(team) * noise + stall;
+    nnf_pace_learn(&f->pace, rows, seconds);
+    f->changes += f->pace.size != size;
+    f->seconds += seconds;
+    f->rows += (double)rows;
+    return team;
+}
+
+/* Goes on for so many seconds; the mean time of a row. */
+static double train_for(fit *f, row_seconds *machine, double seconds)
+{
+    const double end = f->seconds + seconds, start = f->seconds, rows = f->rows;
+    while (f->seconds < end)
+        train_on(f, machine, 0);
+    return (f->seconds - start) / (f->rows - rows);
+}
+
+/* Goes on until `size` threads are in use, at most a minute; how long that took. */
+static double time_until(fit *f, row_seconds *machine, int size)
+{
+    const double start = f->seconds;
+    while (f->pace.size != size && f->seconds < start + 60)
+        train_on(f, machine, 0);
+    return f->seconds - start;
+}
+
+static double quiet(int n)
+{
+    return 4e-6 / n;
+}
+
+static double hardly_worth_it(int n)
+{
+    return n == 1 ? 1e-6 : 0.8e-6;
+}
+
+static double dear_barriers(int n)
+{
+    return 1e-6 * n;
+}
+
+static double three_cpus_taken(int n) /* of 16 */
+{
+    return n <= 13 ? 4e-6 / n : 8e-6;
+}
+
+static double one_cpu_taken(int n) /* of 2 */
+{
+    return n == 1 ? 4e-6 : 12e-6;
+}
+
+static double large_steps(int n)
+{
+    return 1e-2 / n;
 }
 
 static void test_pace(void)
 {
-    nnf_pace pace = {0};
-    for (int i = 0; i < 50; i++)
-        run_of(&pace, 1, 0.99);
-    check(nnf_pace_team(&pace, 4) == 4, "a quiet team stays");
-    run_of(&pace, 1e-4, 0.1);
-    check(nnf_pace_team(&pace, 4) == 4, "a short run says nothing");
+    const int sizes[] = {2, 3, 16};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const int n = sizes[i];
+        fit f = {.wanted = n};
+        train_on(&f, quiet, 0.3); /* creates the threads */
+        double ratio = train_for(&f, quiet, 3) / quiet(n);
+        check(f.pace.size == n && f.changes == 0, "a team of %d that pays stays", n);
+        check(ratio > 1.001 && ratio < 1.02, "trials of fewer than %d cost %.3f", n, ratio);
 
-    run_of(&pace, 9, 0.5);
-    run_of(&pace, 9, 0.5);
-    run_of(&pace, 1, 0.99);
-    check(nnf_pace_team(&pace, 4) == 4, "so do two that wait");
-    run_of(&pace, 9, 0.5);
-    run_of(&pace, 1, 0.5);
-    run_of(&pace, 9, 0.5);
-    check(nnf_pace_team(&pace, 4) == 2, "a waiting team is halved on trial");
-    check(nnf_pace_team(&pace, 1) == 1, "never more than wanted");
-    run_of(&pace, 1.2, 0.99); /* not as fast as the fastest before */
-    check(nnf_pace_team(&pace, 4) == 4, "slower: the trial is over");
-    int runs = 0;
-    while (nnf_pace_team(&pace, 4) == 4 && runs < 100) {
-        run_of(&pace, 1, 0.5);
-        runs++;
+        f = (fit){.wanted = n};
+        check(time_until(&f, dear_barriers, 1) < 0.1, "a team of %d that does not pay shrinks to one", n);
+        ratio = train_for(&f, dear_barriers, 3) / dear_barriers(1);
+        check(ratio > 1.001 && ratio < 1.02, "trials of more than one cost %.3f", ratio);
+        const double back = time_until(&f, quiet, n);
+        check(back < 0.5, "a team grows to %d when it pays (%.3f s)", n, back);
     }
-    check(runs > 5 && runs < 20, "the next trial waits (%d runs)", runs);
-    run_of(&pace, 0.8, 0.99);
-    check(nnf_pace_team(&pace, 4) == 2, "faster: the small team is kept");
-    for (runs = 0; nnf_pace_team(&pace, 4) == 2 && runs < 100; runs++)
-        run_of(&pace, 0.8, 0.99);
-    check(runs > 10 && runs < 40, "the wanted team is tried again (after %d runs)", runs);
+
+    fit f = {.wanted = 2};
+    train_for(&f, quiet, 1);
+    for (int stalls = 0; stalls < 10; stalls++) {
+        train_on(&f, quiet, 3e-3);
+        train_for(&f, quiet, 0.2);
+    }
+    check(f.changes == 0, "short stalls do not shrink a team");
+    check(time_until(&f, one_cpu_taken, 1) < 0.03, "a team shrinks when a neighbour comes");
+    check(train_for(&f, one_cpu_taken, 1) < 1.05 * one_cpu_taken(1), "and stays so while it is there");
+    check(time_until(&f, quiet, 2) < 0.5, "and grows when it has left");
+
+    f = (fit){.wanted = 16};
+    train_for(&f, quiet, 1);
+    check(time_until(&f, three_cpus_taken, 8) < 0.04, "half a team when some CPUs are taken");
+    check(train_for(&f, three_cpus_taken, 1) < 1.05 * three_cpus_taken(8) && f.pace.size == 8, "and no less");
+
+    f = (fit){.wanted = 2, .noise = 0.2};
+    train_for(&f, hardly_worth_it, 10);
+    check(f.pace.size == 2 && f.changes == 0, "noise does not change the team (%d changes)", f.changes);
+
+    f = (fit){.wanted = 2};
+    check(nnf_pace_team(&f.pace, 2) == 2 && nnf_pace_batches(&f.pace, 100) == 1, "first one batch with the whole team");
+    train_for(&f, quiet, 0.1);
+    const double length = (double)nnf_pace_batches(&f.pace, 100) * 100 * quiet(2);
+    check(length > 0.8e-3 && length < 1.2e-3, "a stretch takes %.2g s", length);
+    check(nnf_pace_batches(&f.pace, 1000000) == 1, "at least a batch");
+    check(nnf_pace_team(&f.pace, 1) == 1 && nnf_pace_team(&f.pace, 4) == 4, "another number wanted: all anew");
+
+    f = (fit){.wanted = 2};
+    const double ratio = train_for(&f, large_steps, 300) / large_steps(2);
+    check(f.pace.size == 2 && ratio < 1.03, "trials of steps of half a second cost %.3f", ratio);
 }
 
 /* ---- memory ---- */
