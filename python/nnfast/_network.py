@@ -294,7 +294,7 @@ class Objective:
         """The (coefs, intercepts) that theta stands for, in the network's dtype; copies."""
         flat, parts, begin = theta.astype(self.network.dtype), self.network._empty_parameters(), 0
         for part in (*parts[0], *parts[1]):
-            part.flat = flat[begin : begin + part.size]
+            part.reshape(-1)[:] = flat[begin : begin + part.size]
             begin += part.size
         return parts
 
