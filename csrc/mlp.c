@@ -147,7 +147,8 @@ static void lay_out(nnf_arena *arena, const nnf_config *config, nnf_network *net
         if (layers != NULL)
             layers[l] = layer;
     }
-    const nnf_index scratch_size = NNF_BLOCK_ROWS * kernels->panel;
+    const nnf_index block = NNF_BLOCK_ROWS * kernels->panel, few_block = NNF_FEW_COLUMNS * NNF_FEW_BLOCK;
+    const nnf_index scratch_size = block > few_block ? block : few_block;
     *network = (nnf_network){
         .kernels = kernels,
         .dtype = config->dtype,

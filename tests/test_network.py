@@ -589,3 +589,32 @@ def test_objective_is_loss_and_gradients_of_a_vector(dtype):
     )
     with pytest.raises(ValueError, match="sum to 0"):
         Objective(network, X, Y, np.zeros(30))
+
+
+@pytest.mark.parametrize("n_out", [1, 2, 3, 4])
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_few_outputs_have_the_bits_of_many(isa, dtype, solver, n_out):
+    """Networks of up to four outputs keep W transposed. Outputs whose weights, targets and so errors are 0 turn one
+    into a network of six, which does not, and change nothing."""
+    rng = np.random.default_rng(n_out)
+    hidden = 5 * 48 + 3  # more than one block of rows, and no whole one
+    X = rng.standard_normal((31, 5)).astype(dtype)
+    Y = np.zeros((31, 6), dtype)
+    Y[:, :n_out] = rng.standard_normal((31, n_out))
+    options = {"activation": "tanh", "dtype": dtype, "solver": solver, "alpha": 0.1}
+    few = MLP((5, hidden, n_out), random_state=0, **options)
+    W, b = np.zeros((hidden, 6), dtype), np.zeros(6, dtype)
+    W[:, :n_out], b[:n_out] = few.coefs_[1], few.intercepts_[1]
+    many = MLP((5, hidden, 6), start=([few.coefs_[0], W], [few.intercepts_[0], b]), **options)
+
+    for a, c in zip(few.gradients(X, Y[:, :n_out]), many.gradients(X, Y), strict=True):
+        np.testing.assert_array_equal(a[0], c[0])
+        np.testing.assert_array_equal(a[1], c[1][..., :n_out])
+    for _ in range(2):
+        assert few.train_epoch(X, Y[:, :n_out], 12) == pytest.approx(many.train_epoch(X, Y, 12), rel=1e-12)
+    for a, c in ((few.coefs_, many.coefs_), (few.intercepts_, many.intercepts_)):
+        np.testing.assert_array_equal(a[0], c[0])
+        np.testing.assert_array_equal(a[1], c[1][..., :n_out])
+    np.testing.assert_array_equal(few.forward(X), many.forward(X)[:, :n_out])
+    np.testing.assert_array_equal(few.forward(np.tile(X, (3, 1))), many.forward(np.tile(X, (3, 1)))[:, :n_out])
