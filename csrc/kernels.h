@@ -87,6 +87,7 @@ typedef struct nnf_gemm {
     const void *const *a;
     nnf_index a_first;
     int a_columns;
+    nnf_index a_ahead;   /* with a_columns: what stands so many elements further is fetched meanwhile; 0: nothing */
     int b_exact;         /* 1: B has exactly n readable elements a row; 0: whole vectors (packed, padded) */
     const void *b;       /* (k, n), row distance ldb */
     nnf_index ldb;

@@ -74,7 +74,7 @@ NNF_INLINE void V(store_tile)(int height, int vectors, const nnf_gemm *g, nnf_in
 /* C rows i .. i + height - 1, all columns of the panel. */
 NNF_INLINE void V(tile)(int height, int vectors, int a_columns, int b_exact, const nnf_gemm *g, nnf_index i)
 {
-    const nnf_index last = V(last_lanes)(vectors, g), ldb = g->ldb, k = g->k;
+    const nnf_index last = V(last_lanes)(vectors, g), ldb = g->ldb, k = g->k, ahead = g->a_ahead;
     const T *b = (const T *)g->b;
     VT vacc[V(MAX_HEIGHT)][NNF_TILE_VECTORS];
     V(start_tile)(height, vectors, g, i, vacc);
@@ -93,8 +93,8 @@ NNF_INLINE void V(tile)(int height, int vectors, int a_columns, int b_exact, con
         for (int v = 0; v < vectors; v++)
             vb[v] = b_exact && v == vectors - 1 ? V(load_n)(b + v * LANES, last) : V(load)(b + v * LANES);
         const T *column = a_columns ? columns[p] + first : NULL;
-        if (a_columns) /* no hardware foresees that the next block goes on in the same rows of X: 2 % of a step */
-            __builtin_prefetch(column + NNF_BLOCK_ROWS);
+        if (a_columns && ahead > 0)
+            __builtin_prefetch(column + ahead);
         NNF_UNROLL
         for (int r = 0; r < height; r++) {
             VT va = V(set1)(a_columns ? column[r] : rows[r][p]);
