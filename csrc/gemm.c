@@ -1,6 +1,6 @@
 /*
  * gemm.c: packing, and matrix products from the panel kernel: cache blocking here, register tiles in
- * kernels/gemm_ukr.inc.h. No transpose flags: an operand has a row and a column stride.
+ * kernels/gemm_ukr.inc.h. What is to be packed may lie with any row and column strides.
  */
 #include "internal.h"
 
@@ -228,20 +228,19 @@ static void matmul_work(void *context, nnf_team *team, int thread, int n_threads
     }
 }
 
-/* Whether to copy A, block by block. In place it must lie in rows or in columns. Rows a multiple of 4096 bytes apart
- * share a set of the caches; and in wide products the copy costs little, and the tile reads a page, not one a row. */
+/* Whether to copy A, block by block. In place it must lie in rows or in columns, which should not collide; and in wide
+ * products the copy costs little, and the tile reads a page, not one a row. */
 static bool copies_a(const nnf_kernels *kernels, nnf_index n, nnf_index k, nnf_index stride, bool unit_stride)
 {
     if (!unit_stride)
         return true;
-    const nnf_index bytes = (stride < 0 ? -stride : stride) * (nnf_index)kernels->size;
-    return k > 1 && (n >= 16 * kernels->panel || (n >= 4 * kernels->panel && bytes % 4096 == 0));
+    return k > 1 && (n >= 16 * kernels->panel || (n >= 4 * kernels->panel && nnf_rows_collide(kernels, stride)));
 }
 
 static void lay_out(nnf_arena *arena, matmul_job *job, int n_threads, bool in_place)
 {
     const nnf_kernels *kernels = job->kernels;
-    const bool few = job->n <= NNF_FEW_COLUMNS && in_place && !job->a_columns;
+    const bool few = nnf_is_few(job->n) && in_place && !job->a_columns;
     job->B = (nnf_operand){
         .data = few ? nnf_take(arena, job->n, job->k, kernels->size)
                     : nnf_take(arena, job->k, nnf_round_up(job->n, kernels->lanes), kernels->size),
@@ -252,8 +251,7 @@ static void lay_out(nnf_arena *arena, matmul_job *job, int n_threads, bool in_pl
     };
     job->rows = in_place ? nnf_take(arena, job->a_columns ? job->k : job->m, 1, sizeof *job->rows) : NULL;
     if (!in_place) {
-        /* Whole vectors, and no multiple of 4096 bytes. */
-        job->block_ld = nnf_round_up(nnf_min(job->k, CHUNK), kernels->lanes) + NNF_ALIGN / (nnf_index)kernels->size;
+        job->block_ld = nnf_row_distance(kernels, nnf_min(job->k, CHUNK));
         job->blocks = nnf_take(arena, n_threads * NNF_ROW_BLOCK, job->block_ld, kernels->size);
         job->block_rows = nnf_take(arena, n_threads, NNF_ROW_BLOCK, sizeof *job->block_rows);
     }

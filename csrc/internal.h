@@ -131,6 +131,26 @@ NNF_INLINE void *nnf_at(const nnf_kernels *kernels, const void *array, nnf_index
     return (char *)(size_t)array + i * (nnf_index)kernels->size;
 }
 
+/* Rows this far apart share a set of the first-level cache, which holds eight or twelve lines of it; and few sets of the
+ * second-level one. A column of them is read from further away every time. */
+NNF_INLINE bool nnf_rows_collide(const nnf_kernels *kernels, nnf_index ld)
+{
+    return ld * (nnf_index)kernels->size % 4096 == 0;
+}
+
+/* Elements between two rows of a matrix of our own: whole vectors, and rows that do not collide. */
+NNF_INLINE nnf_index nnf_row_distance(const nnf_kernels *kernels, nnf_index columns)
+{
+    const nnf_index ld = nnf_round_up(columns, kernels->lanes);
+    return nnf_rows_collide(kernels, ld) ? ld + NNF_ALIGN / (nnf_index)kernels->size : ld;
+}
+
+/* Whether an output layer keeps W transposed, with the rows of the batch in the lanes; see NNF_FEW_COLUMNS. */
+NNF_INLINE bool nnf_is_few(nnf_index n_columns)
+{
+    return n_columns <= NNF_FEW_COLUMNS;
+}
+
 NNF_INLINE nnf_index nnf_n_panels(const nnf_kernels *kernels, nnf_index n_columns)
 {
     return (n_columns + kernels->panel - 1) / kernels->panel;
@@ -200,6 +220,8 @@ struct nnf_network {
     nnf_index max_batch;
     nnf_layer *layers;              /* (n_layers) */
     const void **x_rows, **y_rows;  /* (max_batch) rows of the running batch */
+    void *x_copy;                   /* (max_batch, x_ld) room for a copy of those of X; NULL where none will be made */
+    nnf_index x_ld;
     nnf_sparse_row *x_sparse;       /* (max_batch) its rows when X is sparse; NULL in a network for dense X only */
     nnf_sparse_row *segments;       /* (n_threads, max_batch) parts of those rows; see train.c */
     bool sparse;                    /* X of the running epoch is sparse */

@@ -41,7 +41,7 @@
 /* Sums along a row use this many virtual lanes on every ISA: element j goes to lane j % 16, then one fixed tree. */
 enum { NNF_SUM_LANES = 16 };
 
-/* The weights of a layer are updated in blocks of this many rows and one panel of columns. A multiple of every tile
+/* The weights of a layer are updated in blocks of this many rows, and columns of one panel. A multiple of every tile
  * height (1 .. 6, 8, 12) and of every vector length (1 .. 16). */
 enum { NNF_BLOCK_ROWS = 48 };
 
@@ -88,7 +88,8 @@ typedef struct nnf_gemm {
     nnf_index a_first;
     int a_columns;
     nnf_index a_ahead;   /* with a_columns: what stands so many elements further is fetched meanwhile; 0: nothing */
-    int b_exact;         /* 1: B has exactly n readable elements a row; 0: whole vectors (packed, padded) */
+    int b_exact;         /* 1: B has exactly n readable elements a row; 0: whole vectors (packed, padded), as always with
+                          * a_columns */
     const void *b;       /* (k, n), row distance ldb */
     nnf_index ldb;
     int c_exact;         /* 1: C has exactly n elements a row; 0: rounded up, and the padding may be overwritten */
@@ -121,7 +122,8 @@ typedef struct nnf_kernels {
 
     void (*gemm)(const nnf_gemm *g);
 
-    /* The same for n <= NNF_FEW_COLUMNS and no epilogue, from B^T: b (n, k), row distance ldb. */
+    /* The same for n <= NNF_FEW_COLUMNS, from B^T: b (n, k), row distance ldb. A by rows, C exact; starts from zero or
+     * the bias; no epilogue. */
     void (*gemm_few)(const nnf_gemm *g);
 
     /* dw (rows, n), contiguous, = the columns first .. first + rows - 1 of X, transposed, times delta (m, n), row

@@ -91,16 +91,6 @@ static nnf_status check_training(const nnf_config *config)
 
 /* ---- arena ---- */
 
-/* Elements between two rows of a batch matrix: whole vectors, and no multiple of 4096 bytes, which would put all rows
- * of a column into one set of the first-level cache. */
-static nnf_index row_distance(const nnf_kernels *kernels, nnf_index columns)
-{
-    nnf_index ld = nnf_round_up(columns, kernels->lanes);
-    if (ld * (nnf_index)kernels->size % 4096 == 0)
-        ld += NNF_ALIGN / (nnf_index)kernels->size;
-    return ld;
-}
-
 /* Which parts of the parameters a network of this description keeps. */
 static bool keeps(const nnf_config *config, int part)
 {
@@ -123,11 +113,11 @@ static void lay_out(nnf_arena *arena, const nnf_config *config, nnf_network *net
         nnf_layer layer = {
             .n_in = n_in,
             .n_out = n_out,
-            .few = l > 0 && l == config->n_layers - 1 && n_out <= NNF_FEW_COLUMNS,
+            .few = l > 0 && l == config->n_layers - 1 && nnf_is_few(n_out),
             .padded_in = nnf_round_up(n_in, kernels->lanes),
             .padded_out = nnf_round_up(n_out, kernels->lanes),
             .n_blocks = (n_in + NNF_BLOCK_ROWS - 1) / NNF_BLOCK_ROWS,
-            .ld = row_distance(kernels, n_out),
+            .ld = nnf_row_distance(kernels, n_out),
             .activation = config->activations[l],
         };
         for (int part = NNF_PARAMETERS; part <= NNF_GRADIENTS; part++) {
@@ -149,6 +139,8 @@ static void lay_out(nnf_arena *arena, const nnf_config *config, nnf_network *net
     }
     const nnf_index block = NNF_BLOCK_ROWS * kernels->panel, few_block = NNF_FEW_COLUMNS * NNF_FEW_BLOCK;
     const nnf_index scratch_size = block > few_block ? block : few_block;
+    const nnf_index x_ld = nnf_row_distance(kernels, config->sizes[0]);
+    const bool copies_x = nnf_rows_collide(kernels, config->sizes[0]);
     *network = (nnf_network){
         .kernels = kernels,
         .dtype = config->dtype,
@@ -167,6 +159,8 @@ static void lay_out(nnf_arena *arena, const nnf_config *config, nnf_network *net
         .layers = layers,
         .x_rows = nnf_take(arena, max_batch, 1, sizeof *network->x_rows),
         .y_rows = nnf_take(arena, max_batch, 1, sizeof *network->y_rows),
+        .x_copy = copies_x ? nnf_take(arena, max_batch, x_ld, size) : NULL,
+        .x_ld = x_ld,
         .x_sparse = config->sparse ? nnf_take(arena, max_batch, 1, sizeof *network->x_sparse) : NULL,
         .segments = config->sparse ? nnf_take(arena, config->n_threads, max_batch, sizeof *network->segments) : NULL,
         .row_loss = nnf_take(arena, max_batch, 1, sizeof *network->row_loss),

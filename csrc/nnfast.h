@@ -86,6 +86,8 @@ const char *nnf_solver_name(int solver);
 
 /* ---- threads and memory ------------------------------------------------------------------------------------- */
 
+/* Predictions and products keep up to 32 MB of scratch for the next call, for the life of the process. */
+
 /* CPUs that the process may run on; 1 without OpenMP. */
 int nnf_processors(void);
 

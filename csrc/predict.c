@@ -98,7 +98,7 @@ static void lay_out(nnf_arena *arena, forward_job *job, int n_threads, bool pack
     for (int l = 0; packed && l < job->n_layers; l++) {
         nnf_operand *W = &job->layers[l].W;
         const bool sparse = l == 0 && job->X->indptr != NULL;
-        W->transposed = l == job->n_layers - 1 && W->n_columns <= NNF_FEW_COLUMNS && !sparse;
+        W->transposed = l == job->n_layers - 1 && nnf_is_few(W->n_columns) && !sparse;
         W->ld = W->transposed ? nnf_round_up(W->n_rows, kernels->lanes) : 0;
         W->data = W->transposed ? nnf_take(arena, W->n_columns, W->ld, kernels->size)
                                 : nnf_take(arena, W->n_rows, nnf_round_up(W->n_columns, kernels->lanes), kernels->size);
@@ -121,7 +121,7 @@ static nnf_status run(forward_job *job, int max_threads, bool pack)
         if (l < job->n_layers - 1 && W->n_columns > job->ld)
             job->ld = W->n_columns;
     }
-    job->ld = nnf_round_up(job->ld, kernels->lanes) + NNF_ALIGN / (nnf_index)kernels->size;
+    job->ld = nnf_row_distance(kernels, job->ld);
     job->block = nnf_min(job->X->n, NNF_ROW_BLOCK);
     const int n_threads = nnf_team_size(flop, max_threads);
 

@@ -27,15 +27,21 @@ typedef struct epoch_job {
 static void point_to_rows(const epoch_job *job, nnf_index first, nnf_range rows)
 {
     const nnf_network *network = job->network;
+    const nnf_kernels *kernels = network->kernels;
     const nnf_epoch *epoch = job->epoch;
     const nnf_data *data = &epoch->data;
     for (nnf_index i = rows.begin; i < rows.end; i++) {
         const nnf_index row = epoch->order == NULL ? first + i : epoch->order[first + i];
-        if (network->sparse)
-            network->x_sparse[i] = nnf_sparse_row_at(network->kernels, &data->X, row);
-        else
-            network->x_rows[i] = nnf_at(network->kernels, data->X.values, row * data->X.ld);
-        network->y_rows[i] = nnf_at(network->kernels, data->Y, row * data->ldy);
+        const void *x = nnf_at(kernels, data->X.values, row * data->X.ld);
+        if (network->sparse) {
+            network->x_sparse[i] = nnf_sparse_row_at(kernels, &data->X, row);
+        } else if (network->x_copy != NULL && nnf_rows_collide(kernels, data->X.ld)) {
+            void *copy = nnf_at(kernels, network->x_copy, i * network->x_ld);
+            network->x_rows[i] = memcpy(copy, x, (size_t)network->layers[0].n_in * kernels->size);
+        } else {
+            network->x_rows[i] = x;
+        }
+        network->y_rows[i] = nnf_at(kernels, data->Y, row * data->ldy);
         if (data->weights != NULL)
             network->row_weight[i] = data->weights[row];
     }

@@ -82,7 +82,14 @@ def test_from_neuron_to_network_without_matplotlib(tmp_path):
 
 # ---- bench -----------------------------------------------------------------------------------------------------------
 
+ABI = sys.implementation.cache_tag + getattr(sys, "abiflags", "")
+needs_native = pytest.mark.skipif(
+    not (ROOT / "build" / ABI / "bench-native" / "libnnfast_bench.so").exists(),
+    reason="what measures the FMA peak is not built: make bench-native",
+)
 
+
+@needs_native
 def test_bench_train(tmp_path):
     file = tmp_path / "results.json"
     output = run("-m", "bench.train", "--sizes", "8-16-1:32", "--steps", 4, "--repeats", 1, "--json", file)
@@ -98,6 +105,7 @@ def test_bench_train(tmp_path):
     assert output.count("\n8-16-1:32 ") == 2
 
 
+@needs_native
 def test_bench_predict(tmp_path):
     file = tmp_path / "results.json"
     output = run("-m", "bench.predict", "--rows", 1, 3, "--repeats", 1, "--json", file)

@@ -618,3 +618,33 @@ def test_few_outputs_have_the_bits_of_many(isa, dtype, solver, n_out):
         np.testing.assert_array_equal(a[1], c[1][..., :n_out])
     np.testing.assert_array_equal(few.forward(X), many.forward(X)[:, :n_out])
     np.testing.assert_array_equal(few.forward(np.tile(X, (3, 1))), many.forward(np.tile(X, (3, 1)))[:, :n_out])
+
+
+def test_adams_rates_are_those_of_the_formula_to_the_bit():
+    """Also where a power is left out because 1 swallows it: from 356 steps on for 0.9, from 37,412 on for 0.999."""
+    for betas in ((0.9, 0.999), (0.0, 0.5), (0.999, 0.9)):
+        network = MLP((1, 1), beta_1=betas[0], beta_2=betas[1], learning_rate_init=0.003)
+        for n_steps in (0, 1, 50, 340, 354, 355, 356, 400, 37_000, 37_400, 37_420, 10**6):
+            network.n_steps_ = n_steps
+            t = np.arange(n_steps + 1, n_steps + 31)
+            expected = 0.003 * np.sqrt(1 - betas[1] ** t) / (1 - betas[0] ** t)
+            rates = network._rates(30)
+            np.testing.assert_array_equal(rates, expected)
+            assert rates.dtype == np.float64 and rates.flags.c_contiguous
+
+
+def test_rows_that_collide_in_the_cache_are_copied_and_change_no_bit():
+    """Rows of 1024 floats are 4096 bytes apart: the engine copies those of a batch. In a wider matrix they are not."""
+    rng = np.random.default_rng(0)
+    wide = np.zeros((50, 1040), np.float32)
+    wide[:, :1024] = rng.standard_normal((50, 1024))
+    apart, close = wide[:, :1024], np.ascontiguousarray(wide[:, :1024])
+    Y = rng.standard_normal((50, 2)).astype(np.float32)
+    networks = [MLP((1024, 9, 2), random_state=0) for _ in range(2)]
+    order = rng.permutation(50)
+    for X, network in zip((apart, close), networks, strict=True):
+        network.train_epoch(X, Y, 20, order)
+    for a, b in zip(
+        networks[0].coefs_ + networks[0].intercepts_, networks[1].coefs_ + networks[1].intercepts_, strict=True
+    ):
+        np.testing.assert_array_equal(a, b)

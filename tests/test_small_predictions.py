@@ -48,7 +48,7 @@ def test_the_same_bits(sizes, loss, dtype):
         np.testing.assert_array_equal(network.forward(rows), out)
     np.testing.assert_array_equal(network.forward(X), expected)
     assert takes_short_way(network, X[:1])
-    assert takes_short_way(network, X[::3])
+    assert takes_short_way(network, X[::8])
 
 
 def test_what_is_written_into_the_weights_counts():
@@ -107,6 +107,44 @@ def test_other_arrays_take_the_long_way():
     for wrong in (np.empty((1, 2), np.float32), read_only):
         with pytest.raises(ValueError):
             network.forward(X, out=wrong)
+
+
+def test_an_empty_layer():
+    network = MLP((3, 4, 2), random_state=0)
+    network.coefs_, network.intercepts_ = [np.zeros((3, 0), "f"), np.zeros((0, 2), "f")], [np.zeros(0, "f")] * 2
+    for _ in range(2):
+        with pytest.raises(ValueError):
+            network.forward(np.ones((1, 3), np.float32))
+
+
+def test_weights_of_another_dtype():
+    """Every call does the same, whatever was remembered."""
+    network = MLP((3, 4, 2), random_state=0)
+    network.coefs_ = [w.astype(np.float64) / 3 for w in network.coefs_]
+    network.intercepts_ = [b.astype(np.float64) for b in network.intercepts_]
+    X = np.random.default_rng(0).standard_normal((1, 3))
+    first = network.forward(X, out=np.empty((1, 2)))
+    np.testing.assert_array_equal(network.forward(X, out=np.empty((1, 2))), first)
+    np.testing.assert_array_equal(network.forward(X), first)
+
+
+def test_strings_of_numpy():
+    """As a grid search over an array of names passes them on."""
+    X = np.eye(4)
+    model = MLPClassifier((3,), activation=np.str_("tanh"), max_iter=2, random_state=0).fit(X, [0, 1, 0, 1])
+    for _ in range(3):
+        one = model.predict_proba(X[:1])
+        np.testing.assert_array_equal(one, model.set_params(activation="tanh").predict_proba(X)[:1])
+        model.set_params(activation=np.str_("tanh"))
+
+
+def test_much_work_lets_other_threads_run():
+    """Few multiply-adds, but many exponentials: a millisecond that must not be spent with the GIL."""
+    for sizes, rows in (((4, 8, 1), 10_000), ((2, 2), 100_000), ((1, 5_000, 1), 1)):
+        network = MLP(sizes, activation="tanh", loss="log_loss", random_state=0)
+        X = np.ones((rows, sizes[0]), np.float32)
+        network.forward(X[:1])
+        assert not takes_short_way(network, X)
 
 
 def test_a_plan_forgets():
@@ -181,6 +219,22 @@ def test_estimator_without_a_fit_and_with_names(dtype):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         estimator.predict(X)
+
+
+def test_a_scorer_leaves_nothing_behind():
+    """It predicts with copies of the weights, which nobody needs after the fit."""
+    seen = []
+
+    def scorer(model, X, y):
+        seen.append(weakref.ref(model.coefs_[0]))
+        return float((model.predict(X[:1]) == y[:1]).mean() + (model.predict(X[:1]) == y[:1]).mean())
+
+    X = np.random.default_rng(0).standard_normal((40, 4))
+    estimator = MLPClassifier((5,), early_stopping=True, scoring=scorer, max_iter=3, random_state=0)
+    estimator.fit(X, X[:, 0] > 0)
+    gc.collect()
+    kept = [ref() for ref in seen if ref() is not None]
+    assert len(seen) == 3 and kept == []
 
 
 def test_many_threads_share_an_estimator():

@@ -11,6 +11,8 @@
 
 #include <float.h>
 
+_Static_assert((int)NNF_FEW_COLUMNS <= (int)F64_LANES * NNF_TILE_VECTORS, "few columns are of one panel");
+
 #define KERNEL_TABLE                                       \
     {                                                      \
         .size = sizeof(T),                                 \

@@ -1,6 +1,6 @@
 /*
- * rowops.inc.h: loops over rows and columns: the activations on arrays, softmax, the losses with their gradient, column
- * sums, and the transposition of a block.
+ * rowops.inc.h: loops over rows and columns: the activations on arrays, the search for what is not finite, softmax, the
+ * losses with their gradient, sums and squares, and the transposition of a block.
  *
  * Sums along a row follow one rule on every ISA: element j goes to virtual lane j % 16, then a fixed tree. Vectors of
  * 16 / LANES accumulators hold those lanes.

@@ -20,6 +20,7 @@ from operator import index
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult, minimize
 from sklearn.base import BaseEstimator, _fit_context, is_classifier
 from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -310,12 +311,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             if not (incremental and hasattr(self, "_optimizer")):
                 self._optimizer = self._schedule()
             self._network = network
+            rows = None
             if self.early_stopping and held_out is None:
                 # As in scikit-learn, only a single output is stratified: three or more classes have a column each.
                 stratify = Y if is_classifier(self) and Y.shape[1] == 1 else None
-                (X, Y, weights), held_out = hold_out(X, Y, weights, self.validation_fraction, rng, stratify)
+                rows, held_out = hold_out(X, Y, weights, self.validation_fraction, rng, stratify)
             judges = None if held_out is None else _sample(network.dtype, *held_out)
-            self._train(network, _sample(network.dtype, X, Y, weights), judges, rng, tasks)
+            self._train(network, _sample(network.dtype, X, Y, weights), rows, judges, rng, tasks)
         else:
             self._minimise(network, _sample(network.dtype, X, Y, weights), tasks)
 
@@ -454,18 +456,19 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         self,
         network: MLP,
         sample: Sample,
+        rows: NDArray[np.int64] | None,
         held_out: Sample | None,
         rng: np.random.RandomState,
         tasks: _Tasks | None,
     ) -> None:
         """Run epochs until training stops improving, max_iter is reached, a callback asks to stop, or Ctrl-C.
 
-        Leaves the weights of the last step in `coefs_` and `intercepts_`, or the best ones with early stopping. Without
-        tasks, in partial_fit, one epoch is all.
+        Learns from these rows of the sample, or from all. Leaves the weights of the last step in `coefs_` and
+        `intercepts_`, or the best ones with early stopping. Without tasks, in partial_fit, one epoch is all.
         """
-        n_rows = len(sample.Y)
+        n_rows = len(sample.Y) if rows is None else len(rows)
         batch_size = self._batch_rows(n_rows)
-        order = np.arange(n_rows, dtype=np.int64) if self.shuffle else None
+        order = np.arange(n_rows, dtype=np.int64) if rows is None and self.shuffle else rows
         scorer = None if self.scoring in (None, "loss") else check_scoring(self, self.scoring)
         schedule = self._optimizer
         patience = _Patience(
@@ -480,50 +483,50 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
         try:
             with network.training(batch_size, sparse=isinstance(sample.rows, SparseRows)) as training:
-                while self.n_iter_ < self.max_iter:
-                    if tasks is not None:
-                        tasks.begin(training.snapshot)
-                    if order is not None:
-                        reshuffle(order, rng)
-                    network.learning_rate = schedule.learning_rate
-                    data, penalty = training.epoch(sample.rows, sample.Y, batch_size, order, sample.weights)
-                    self._record_epoch(data / n_averaged + penalty, n_rows)
+                try:
+                    while self.n_iter_ < self.max_iter:
+                        if tasks is not None:
+                            tasks.begin(training.snapshot)
+                        if order is not None and self.shuffle:
+                            reshuffle(order, rng)
+                        network.learning_rate = schedule.learning_rate
+                        data, penalty = training.epoch(sample.rows, sample.Y, batch_size, order, sample.weights)
+                        self._record_epoch(data / n_averaged + penalty, n_rows)
 
-                    if held_out is not None:
-                        score = self._record_validation(training, held_out, scorer)
-                    if self.early_stopping:
-                        if patience.update(score):
-                            self.coefs_, self.intercepts_ = training.snapshot()
-                    else:
-                        patience.update(-self.loss_)
-                        self.best_loss_ = -patience.best
-                    self._no_improvement_count = patience.count
+                        if held_out is not None:
+                            score = self._record_validation(training, held_out, scorer)
+                        if self.early_stopping:
+                            if patience.update(score):
+                                self.coefs_, self.intercepts_ = training.snapshot()
+                        else:
+                            patience.update(-self.loss_)
+                            self.best_loss_ = -patience.best
+                        self._no_improvement_count = patience.count
 
-                    schedule.epoch_ended(self.t_)
-                    stop = tasks is None or tasks.end(training.snapshot)
-                    if patience.exhausted:
-                        stalled, action = schedule.stalled()
-                        if self.verbose:
-                            print(patience.message, action)
-                        if stalled:
+                        schedule.epoch_ended(self.t_)
+                        stop = tasks is None or tasks.end(training.snapshot)
+                        if patience.exhausted:
+                            stalled, action = schedule.stalled()
+                            if self.verbose:
+                                print(patience.message, action)
+                            if stalled:
+                                break
+                            self._no_improvement_count = patience.count = 0
+                        if stop:
                             break
-                        self._no_improvement_count = patience.count = 0
-                    if stop:
-                        break
-                else:
-                    warnings.warn(
-                        f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) "
-                        "reached and the optimization hasn't converged yet.",
-                        ConvergenceWarning,
-                        stacklevel=2,
-                    )
+                    else:
+                        warnings.warn(
+                            f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) "
+                            "reached and the optimization hasn't converged yet.",
+                            ConvergenceWarning,
+                            stacklevel=2,
+                        )
+                finally:
+                    # Before the visit ends: so the old weights are gone when the optimizer's state is copied.
+                    training.settle((self.coefs_, self.intercepts_) if self.early_stopping else None)
+                    self.coefs_, self.intercepts_ = network.coefs_, network.intercepts_
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)
-        finally:
-            if self.early_stopping:
-                network.coefs_, network.intercepts_ = self.coefs_, self.intercepts_
-            else:
-                self.coefs_, self.intercepts_ = network.coefs_, network.intercepts_
 
     def _record_epoch(self, loss: float, n_rows: int) -> None:
         self.n_iter_ += 1
@@ -547,6 +550,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             weights = {} if held_out.weights is None else {"sample_weight": held_out.weights}
             model = copy.copy(self)
             model.coefs_, model.intercepts_ = training.snapshot()
+            model._plan = Plan()
             model.__dict__.pop("feature_names_in_", None)  # the names of the columns are checked and gone
             score = float(scorer(model, held_out.X, self._decode(held_out.Y), **weights))
         self.validation_loss_curve_.append(loss)
@@ -602,8 +606,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         The weights are read from `coefs_` and `intercepts_` at every call, so what a user writes there counts.
         """
         state = self.__dict__
-        plan = state.get("_plan")
-        if plan is not None and type(X) is np.ndarray and X.ndim == 2 and "feature_names_in_" not in state:
+        plan = None
+        if type(X) is np.ndarray and X.ndim == 2 and "feature_names_in_" not in state:
+            plan = state.get("_plan")
+        if plan is not None:
             out = np.empty((X.shape[0], 2 if both else self.n_outputs_), X.dtype)
             if plan.forward(X, out, self.coefs_, self.intercepts_, self.activation, self.out_activation_, True, both):
                 return out
@@ -612,7 +618,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         hidden = canonical_activation(self.activation)
         activations = [hidden] * (self.n_layers_ - 2) + [self.out_activation_]
         groups = self._output_groups()
-        if plan is not None and not groups:
+        if plan is not None and not groups and X.dtype == self.coefs_[0].dtype:
             plan.bind(self.coefs_, self.intercepts_, activations, self.activation, self.out_activation_)
         outputs = forward(X, self.coefs_, self.intercepts_, activations, self.n_jobs, output_groups=groups)
         return both_classes(outputs) if both else outputs

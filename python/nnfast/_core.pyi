@@ -43,8 +43,8 @@ class Plan:
         coefs: Sequence[NDArray[Any]],
         intercepts: Sequence[NDArray[Any]],
         activations: Sequence[str],
-        hidden: str,
-        output: str,
+        hidden: Any,
+        output: Any,
     ) -> None: ...
     def forward(
         self,
@@ -52,8 +52,8 @@ class Plan:
         out: Any,
         coefs: Sequence[NDArray[Any]],
         intercepts: Sequence[NDArray[Any]],
-        hidden: str,
-        output: str,
+        hidden: Any,
+        output: Any,
         finite: bool = ...,
         both: bool = ...,
     ) -> bool: ...

@@ -30,7 +30,7 @@ _FORMATS = {np.dtype(np.float32): "f", np.dtype(np.float64): "d"}
 
 def canonical_activation(name: str) -> str:
     """The engine's name of a hidden activation; "sigmoid" is "logistic"."""
-    name = _SYNONYMS.get(name, name)
+    name = str(_SYNONYMS.get(name, name))  # a NumPy string is none for the engine
     if name not in HIDDEN_ACTIVATIONS:
         raise ValueError(f"unknown activation {name!r}; there are {', '.join(HIDDEN_ACTIVATIONS)}, sigmoid")
     return name
@@ -176,6 +176,11 @@ def both_classes(outputs: Array) -> Array:
     return rows
 
 
+def _rest(beta: float, t: NDArray[np.int64]) -> Any:
+    """1 - beta**t for ascending t. Powers take 50 ns each; where none of them can be told from 0, the 1 is enough."""
+    return 1.0 if beta ** float(t[0]) < 2.0**-54 else 1 - beta**t
+
+
 class Training:
     """A network while it is trained: its weights are packed in the engine from ``__enter__`` to ``__exit__``.
 
@@ -193,6 +198,7 @@ class Training:
         self.network = network
         self.max_batch = max_batch
         self.sparse = sparse
+        self._settled = False
 
     def __enter__(self) -> Self:
         network = self.network
@@ -206,8 +212,17 @@ class Training:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         network = self.network
-        network.coefs_, network.intercepts_ = self.snapshot()
+        if not self._settled:
+            self.settle()
         network._state = [self.snapshot(part) for part in (_core.STATE_1, _core.STATE_2)[: network._n_states()]]
+
+    def settle(self, weights: tuple[list[Array], list[Array]] | None = None) -> None:
+        """Give the network the (coefs, intercepts) that it leaves with: these, or those of now.
+
+        At the end of the visit it is done of itself; before, to let go of the old ones.
+        """
+        self.network.coefs_, self.network.intercepts_ = self.snapshot() if weights is None else weights
+        self._settled = True
 
     def epoch(
         self,
@@ -464,7 +479,7 @@ class MLP:
             return target
         rows = as_rows(X, self.dtype)
         activations = self._activations()
-        if not self.output_groups:
+        if not self.output_groups and getattr(X, "dtype", None) == self.coefs_[0].dtype == self.dtype:
             self._plan.bind(self.coefs_, self.intercepts_, activations, self.activation, self.out_activation_)
         return forward(rows, self.coefs_, self.intercepts_, activations, self.n_jobs, out, self.output_groups)
 
@@ -594,7 +609,7 @@ class MLP:
         if self.solver == "sgd":
             return np.full(n_steps, self.learning_rate, np.float64)
         t = np.arange(self.n_steps_ + 1, self.n_steps_ + n_steps + 1)
-        return self.learning_rate * np.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
+        return np.full(n_steps, self.learning_rate * np.sqrt(_rest(self.beta_2, t)) / _rest(self.beta_1, t))
 
     def _data(self, X: Any, Y: ArrayLike, weights: ArrayLike | None) -> tuple[Rows, Array, NDArray[np.float64] | None]:
         rows, Y = as_rows(X, self.dtype), dense_rows(Y, self.dtype)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import xlogy
 from sklearn.model_selection import train_test_split
 
@@ -28,18 +29,20 @@ class Sample(NamedTuple):
 
 def hold_out(
     X: Any, Y: Array, weights: Array | None, fraction: float, rng: np.random.RandomState, stratify: Array | None
-) -> tuple[Part, Part]:
-    """What to train on and what to validate on, with scikit-learn's draws from `rng`."""
-    arrays = [X, Y] if weights is None else [X, Y, weights]
-    X, X_val, Y, Y_val, *both_weights = train_test_split(
-        *arrays, random_state=rng, test_size=fraction, stratify=stratify
+) -> tuple[NDArray[np.int64], Part]:
+    """The numbers of the rows to train on, and what to validate on, with scikit-learn's draws from `rng`.
+
+    The rows to train on are not copied: they are most of the data.
+    """
+    rows, others = train_test_split(
+        np.arange(len(Y), dtype=np.int64), random_state=rng, test_size=fraction, stratify=stratify
     )
-    if X_val.shape[0] < 2:
+    if len(others) < 2:
         raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
-    weights, weights_val = both_weights or (None, None)
+    weights_val = None if weights is None else weights[others]
     if weights_val is not None and not weights_val.any():
         raise ValueError("The weights of the validation set are all zero. Try another random_state.")
-    return (X, Y, weights), (X_val, Y_val, weights_val)
+    return rows, (X[others], Y[others], weights_val)
 
 
 def mean_loss(loss: str, outputs: Array, Y: Array, weights: Array | None) -> float:
