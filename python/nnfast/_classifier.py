@@ -325,8 +325,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return [(known, np.unique(column)) for known, column in zip(self.classes_, y.T, strict=True)]
 
     def _encode(self, y: Array) -> Array:
-        # As LabelBinarizer has it, which takes a sparse matrix and integers of 64 bits for the purpose. It also says what
-        # is wrong with labels of another kind.
+        # As LabelBinarizer has it, which takes a sparse matrix and integers of 64 bits for the purpose; and which says
+        # what is wrong with labels of another kind.
         kind = self._label_binarizer.y_type_ if y.ndim == 1 else None
         if kind == "binary" and len(self.classes_) == 2:
             return y == self.classes_[1]
