@@ -95,6 +95,7 @@ typedef struct nnf_pace {
     nnf_tally recent; /* what `size` threads did, the older the less it counts */
     nnf_tally tried;  /* what `trial` threads did */
     double rest;      /* seconds to the next trial */
+    double age;       /* seconds up to now */
 } nnf_pace;
 
 /* The team of the next stretch, when `wanted` threads would pay. */

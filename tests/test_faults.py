@@ -108,6 +108,7 @@ ENTRIES = {
     "activate": (0, lambda: into(40, lambda out: _core.activate("tanh", Y[:, 0].copy(), out))),
     "activate_grad": (0, lambda: into(40, lambda out: _core.activate_grad("tanh", Y[:, 0].copy(), out))),
     "softmax": (0, lambda: into((40, 6), lambda out: _core.softmax(X, out))),
+    "all_finite": (0, lambda: (_core.all_finite(X), _core.all_finite(X * np.nan))),
     "both_classes": (0, lambda: into((20, 2), _core.both_classes)),
     "shuffle": (0, lambda: into(30, lambda out: shuffled(out.view(np.int64)))),
     "Plan": (0, lambda: into((9, 2), planned)),

@@ -544,6 +544,21 @@ cdef class Plan:
 cdef nnf_index _SMALL_WORK = 100_000
 
 
+def all_finite(X):
+    """Whether no element of X (n, n_in), rows contiguous, is NaN or infinite."""
+    cdef str format = _format_of(X)
+    cdef _View x = _view(X, "X", format, 2)
+    cdef nnf_index i, n = x.buffer.shape[0], n_in = x.buffer.shape[1], step = x.buffer.itemsize * _row_distance(x, "X")
+    cdef nnf_dtype dtype = _dtype(format)
+    cdef bint finite = True
+    with nogil:
+        for i in range(n):
+            if not nnf_all_finite(dtype, n_in, <char *>x.buffer.buf + i * step):
+                finite = False
+                break
+    return finite
+
+
 def both_classes(out):
     """out (n, 2), contiguous, with probabilities in its first n elements: rows (1 - p, p)."""
     cdef str format = _format_of(out)

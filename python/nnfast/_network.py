@@ -168,6 +168,13 @@ def forward(
 Plan = _core.Plan
 
 
+def is_sound(X: Array) -> bool:
+    """Whether X is a matrix of finite float32 or float64 that the engine can read as it lies."""
+    if X.dtype not in _FORMATS or X.ndim != 2 or not X.flags.aligned:
+        return False
+    return X.strides[1] == X.itemsize and X.strides[0] >= X.shape[1] * X.itemsize and _core.all_finite(X)
+
+
 def both_classes(outputs: Array) -> Array:
     """The rows (1 - p, p), shape (n, 2), of the outputs p, shape (n, 1), of a network that tells two classes."""
     rows = np.empty((len(outputs), 2), outputs.dtype)

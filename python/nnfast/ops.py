@@ -40,9 +40,14 @@ __all__ = [
 ]
 
 
+_DTYPES = {np.dtype(np.float32), np.dtype(np.float64)}
+
+
 def _floats(array: ArrayLike) -> Array:
     """The array in float32 or float64, as NumPy would convert it to the smaller that holds it."""
     result = np.asarray(array)
+    if result.dtype in _DTYPES and result.flags.aligned:
+        return result
     dtype = np.result_type(result.dtype, np.float32)
     if dtype not in (np.float32, np.float64):
         raise TypeError(f"nnfast works in float32 and float64, not in {result.dtype}")
@@ -112,8 +117,10 @@ def matmul(A: ArrayLike, B: ArrayLike, out: Array | None = None, *, n_jobs: int 
     array([21., 43.])
     """
     A, B = _floats(A), _floats(B)
-    dtype = np.result_type(A, B)
-    A, B = A.astype(dtype, copy=False), B.astype(dtype, copy=False)
+    dtype = A.dtype
+    if dtype != B.dtype:
+        dtype = np.result_type(A, B)
+        A, B = A.astype(dtype, copy=False), B.astype(dtype, copy=False)
     if A.ndim == 0 or B.ndim == 0:
         raise ValueError("matmul: a scalar is no matrix")
     row, column = A.ndim == 1, B.ndim == 1
@@ -121,8 +128,10 @@ def matmul(A: ArrayLike, B: ArrayLike, out: Array | None = None, *, n_jobs: int 
     B = B[:, np.newaxis] if column else B
     if A.shape[-1] != B.shape[-2]:
         raise ValueError(f"matmul: A has {A.shape[-1]} columns, B has {B.shape[-2]} rows")
-    leading = np.broadcast_shapes(A.shape[:-2], B.shape[:-2])
-    A, B = np.broadcast_to(A, leading + A.shape[-2:]), np.broadcast_to(B, leading + B.shape[-2:])
+    leading: tuple[int, ...] = ()
+    if A.ndim > 2 or B.ndim > 2:
+        leading = np.broadcast_shapes(A.shape[:-2], B.shape[:-2])
+        A, B = np.broadcast_to(A, leading + A.shape[-2:]), np.broadcast_to(B, leading + B.shape[-2:])
     result = np.empty((*leading, A.shape[-2], B.shape[-1]), dtype)
     shape = list(result.shape)
     if column:
@@ -133,7 +142,7 @@ def matmul(A: ArrayLike, B: ArrayLike, out: Array | None = None, *, n_jobs: int 
     if direct and out is not None:
         result = out.reshape(result.shape)
     threads = resolve_threads(n_jobs)
-    for index in np.ndindex(leading):
+    for index in np.ndindex(leading) if leading else [()]:
         _core.matmul(A[index], B[index], result[index], threads)
     return out if direct else _deliver(result.reshape(shape), out)
 

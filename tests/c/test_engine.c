@@ -204,6 +204,8 @@ static void test_pace(void)
     check(nnf_pace_team(&f.pace, 1) == 1 && nnf_pace_team(&f.pace, 4) == 4, "another number wanted: all anew");
 
     f = (fit){.wanted = 2};
+    check(train_for(&f, large_steps, 24 * 100 * large_steps(2)) < 1.001 * large_steps(2), "a short fit meets no trial");
+    f = (fit){.wanted = 2};
     const double ratio = train_for(&f, large_steps, 300) / large_steps(2);
     check(f.pace.size == 2 && ratio < 1.03, "trials of steps of half a second cost %.3f", ratio);
 }
