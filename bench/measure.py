@@ -88,7 +88,7 @@ def line(row: dict[str, Any], names: Iterable[str]) -> str:
     if not row["valid"]:
         return f"{row['title']:<30}void: the systems came to different ends, {row['evidence']}"
     best = fastest(row["times"])
-    cells = "".join(f"{cell(best[name]):>22}" for name in names)
+    cells = "".join(f"{cell(best[name]):>24}" for name in names)
     ratios = f"{row['times_scikit_learn']:>11.1f} {row['times_best_peer']:>10.1f}"
     return f"{row['title']:<30}{cells}{ratios}{row['gflops']:>9.1f}{row['share_of_peak']:>8.1%}"
 
@@ -99,7 +99,7 @@ def report(machine: dict[str, Any], systems: Iterable[str], rows: Iterable[dict[
     print("Median (quartiles); × says how many times nnfast's time. GFLOP/s are nnfast's, in matrix products alone.\n")
     names = list(dict.fromkeys(label.split(", ")[0] for label in systems))
     ratios = f"{'× sklearn':>11} {'× best peer'}{'GFLOP/s':>8}{'of peak':>8}"
-    print(f"{'':<30}{''.join(f'{name:>22}' for name in names)}{ratios}", flush=True)
+    print(f"{'':<30}{''.join(f'{name:>24}' for name in names)}{ratios}", flush=True)
     done = []
     for row in rows:
         done.append(row)
