@@ -4,8 +4,8 @@
  *
  * As many chains as a tile of the matrix kernel has accumulators: they hide the latency of an FMA (4 cycles x 2 units:
  * at least 8) and fit the registers; a round is an FMA a chain, without a stack access. The accumulator is a factor,
- * not the term: where an FMA is a product and a sum, no product can be taken out of the loop. Each chain has a start of its
- * own, or the compiler would see that all are one.
+ * not the term: where an FMA is a product and a sum, no product can be taken out of the loop. Each chain has a start of
+ * its own, or the compiler would see that all are one.
  */
 enum { V(HEIGHT) = NNF_TILE_ACCUMULATORS / NNF_TILE_VECTORS };
 

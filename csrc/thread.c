@@ -156,8 +156,8 @@ static const double glance = 2e-3, margin = 0.05, proof = 8e-3;
  * 0.4 s at most, or what a team half as fast is given. */
 static const double frugality = 100, least_rest = 8, stall_rest = 0.4;
 
-/* There is no trial before the fit has lasted so many stretches as long as the last: of a large network a stretch is one
- * step, and half the team may take twice as long for it. */
+/* There is no trial before the fit has lasted so many stretches as long as the last: of a large network a stretch is
+ * one step, and half the team may take twice as long for it. */
 static const double first_trial = 25;
 
 static double greater(double a, double b)

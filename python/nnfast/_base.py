@@ -616,7 +616,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 return out
         check_is_fitted(self, "coefs_")
         # What validate_data would find, in a hundredth of its time.
-        if plan is None or X.shape[0] == 0 or X.shape[1] != self.n_features_in_ or not is_sound(X):
+        sound = plan is not None and X.shape[0] > 0 and X.shape[1] == state.get("n_features_in_", X.shape[1])
+        if not (sound and is_sound(X)):
             X = validate_data(self, X, accept_sparse="csr", reset=False)
         hidden = canonical_activation(self.activation)
         activations = [hidden] * (self.n_layers_ - 2) + [self.out_activation_]
