@@ -132,8 +132,8 @@ NNF_INLINE void *nnf_at(const nnf_kernels *kernels, const void *array, nnf_index
     return (char *)(size_t)array + i * (nnf_index)kernels->size;
 }
 
-/* Rows this far apart share a set of the first-level cache, which holds eight or twelve lines of it; and few sets of the
- * second-level one. A column of them is read from further away every time. */
+/* Rows this far apart share a set of the first-level cache, which holds eight or twelve lines of it, and few sets of
+ * the second-level one. A column of them is read from further away every time. */
 NNF_INLINE bool nnf_rows_collide(const nnf_kernels *kernels, nnf_index ld)
 {
     return ld * (nnf_index)kernels->size % 4096 == 0;

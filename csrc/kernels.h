@@ -88,8 +88,7 @@ typedef struct nnf_gemm {
     nnf_index a_first;
     int a_columns;
     nnf_index a_ahead;   /* with a_columns: what stands so many elements further is fetched meanwhile; 0: nothing */
-    int b_exact;         /* 1: B has exactly n readable elements a row; 0: whole vectors (packed, padded), as always with
-                          * a_columns */
+    int b_exact;         /* 1: B has exactly n readable elements a row; 0, and with a_columns: whole vectors */
     const void *b;       /* (k, n), row distance ldb */
     nnf_index ldb;
     int c_exact;         /* 1: C has exactly n elements a row; 0: rounded up, and the padding may be overwritten */
