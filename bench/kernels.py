@@ -28,7 +28,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -38,6 +38,7 @@ import numpy as np
 from bench import native
 from bench.machine import describe
 from bench.native import Run
+from bench.peers import torch_threads
 from threadpoolctl import ThreadpoolController
 
 from nnfast import _core, _threads, ops
@@ -89,17 +90,9 @@ class Task(NamedTuple):
 
 @contextmanager
 def limited(threads: int) -> Iterator[None]:
-    """So many threads for NumPy and PyTorch. PyTorch's limit is OpenMP's, and so nnfast's: it must not stay."""
-    with POOLS.limit(limits=threads, user_api="blas"):
-        if torch is None:
-            yield
-            return
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+    """So many threads for NumPy and PyTorch."""
+    with POOLS.limit(limits=threads, user_api="blas"), nullcontext() if torch is None else torch_threads(threads):
+        yield
 
 
 def from_python(function: Callable, *arguments: Any, threads: int = 1, **options: Any) -> Run:

@@ -153,7 +153,8 @@ typedef struct matmul_job {
     nnf_index block_ld;
 } matmul_job;
 
-/* dst (rows, columns), row distance ldd, = elements of A from row i and column p on. Whole vectors may be written. */
+/* dst (rows, columns), row distance block_ld, = these columns of A in the rows from i on. Whole vectors may be
+ * written. */
 static void copy_block(const matmul_job *job, void *dst, nnf_index i, nnf_index rows, nnf_range columns)
 {
     const nnf_kernels *kernels = job->kernels;
@@ -228,8 +229,9 @@ static void matmul_work(void *context, nnf_team *team, int thread, int n_threads
     }
 }
 
-/* Whether to copy A, block by block. In place it must lie in rows or in columns, which should not collide; and in wide
- * products the copy costs little, and the tile reads a page, not one a row. */
+/* Whether to copy A, block by block. In place it must lie in rows or in columns, which should not collide; and from 16
+ * panels on an element is copied once for 64 vectors of FMAs, and the tile reads a page, not one a row: 4096 x 4096
+ * matrices at 101 GFLOP/s in place of 97 (one Zen 4 core). */
 static bool copies_a(const nnf_kernels *kernels, nnf_index n, nnf_index k, nnf_index stride, bool unit_stride)
 {
     if (!unit_stride)
