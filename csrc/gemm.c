@@ -74,7 +74,7 @@ static void product_with_few_columns(const nnf_kernels *kernels, const nnf_gemm 
     const bool joined = g->ldc == whole.n;
     for (nnf_index i = 0; i < (joined ? 1 : g->m); i++) {
         void *c = nnf_at(kernels, g->c, i * g->ldc);
-        kernels->activate(g->activation, joined ? g->m * whole.n : whole.n, c, c);
+        kernels->activate(g->activation, g->argument, joined ? g->m * whole.n : whole.n, c, c);
     }
 }
 

@@ -203,12 +203,14 @@ typedef struct nnf_layer {
     nnf_index n_blocks;   /* row blocks of W, NNF_BLOCK_ROWS each */
     nnf_index ld;         /* row distance of `out` and `delta` */
     int activation;
+    double argument;      /* of the activation */
     void *w[4];           /* by nnf_part: W, its two states, its gradient; (n_in, n_out) packed, or with few columns
                            * (n_out, n_in). States may be NULL */
     void *b[4];           /* likewise, (padded_out) */
     void *w_transposed;   /* (n_out, n_in) packed; NULL in layer 0, which passes no gradient on, and with few columns */
     void *squares;        /* (n_blocks, padded_out) column sums of W^2 a block */
     void *out, *delta;    /* (max_batch, ld) f(z) and dL/dz */
+    void *slope;          /* (max_batch, ld) f'(z) where it cannot be told from f(z), else NULL */
     const void **out_rows, **delta_rows; /* (max_batch) pointers to their rows */
 } nnf_layer;
 
@@ -234,6 +236,9 @@ struct nnf_network {
     nnf_pace pace;
 };
 
+/* The argument of the activation of layer l. */
+double nnf_argument_of(const nnf_config *config, int l);
+
 /* What every use of a network needs of its description, and of rows of inputs. */
 nnf_status nnf_check_layers(const nnf_config *config);
 nnf_status nnf_check_rows(const nnf_rows *X, nnf_index n_in);
@@ -253,6 +258,7 @@ typedef struct nnf_dense {
     nnf_operand W;
     const void *b;
     int activation;
+    double argument;
 } nnf_dense;
 
 /* A layer of a network in training, as it is now. */

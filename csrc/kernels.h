@@ -67,7 +67,7 @@ typedef enum nnf_start { NNF_FROM_ZERO, NNF_FROM_BIAS, NNF_FROM_C } nnf_start;
 typedef enum nnf_epilogue {
     NNF_STORE,    /* nothing                                       */
     NNF_ACTIVATE, /* C = f(C)                                      */
-    NNF_DERIVE    /* C = C * f'(z), from value = f(z): backpropagation */
+    NNF_DERIVE    /* C = C * f'(z), from value: backpropagation */
 } nnf_epilogue;
 
 /* A run of elements of a sparse row: values[0 .. count - 1] stand in the columns indices[0 .. count - 1], ascending. */
@@ -98,6 +98,7 @@ typedef struct nnf_gemm {
     const void *bias;    /* (n), with NNF_FROM_BIAS */
     nnf_epilogue epilogue;
     int activation;      /* nnf_activation, with NNF_ACTIVATE and NNF_DERIVE */
+    double argument;     /* of that activation */
     const void *value;   /* (m, n), row distance ldv, with NNF_DERIVE */
     nnf_index ldv;
 } nnf_gemm;
@@ -130,9 +131,13 @@ typedef struct nnf_kernels {
     void (*sparse_gradient)(nnf_index rows, nnf_index n, void *dw, nnf_index first, nnf_index m,
                             const nnf_sparse_row *x, const void *delta, nnf_index ldd);
 
-    /* out = f(x); out = dy * f'(z) with y = f(z). n elements each; out may be an input. */
-    void (*activate)(int activation, nnf_index n, void *out, const void *x);
-    void (*derive)(int activation, nnf_index n, void *out, const void *y, const void *dy);
+    /* out = f(x); out = dy * f'(z), from y = f(z), or from y = z where the row of activation.def says INPUT. n elements
+     * each; out may be an input. `argument` is that of the activation. */
+    void (*activate)(int activation, double argument, nnf_index n, void *out, const void *x);
+    void (*derive)(int activation, double argument, nnf_index n, void *out, const void *y, const void *dy);
+
+    /* slope = f'(x) and out = f(x), in the bits of the two above; out may be x. */
+    void (*activate_with_slope)(int activation, double argument, nnf_index n, void *out, void *slope, const void *x);
     void (*log)(nnf_index n, void *out, const void *x);
 
     /* Whether all n elements are finite. */

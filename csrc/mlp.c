@@ -4,6 +4,7 @@
  */
 #include "internal.h"
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -21,6 +22,23 @@ static int output_activation(int loss)
     return activation[loss];
 }
 
+/* Whether the slope of an activation cannot be told from its value. */
+static bool slope_needs_input(int activation)
+{
+    enum { OUTPUT, INPUT };
+    static const char from[NNF_N_ACTIVATIONS] = {
+#define NNF_ROW(NAME, name, slope) [NNF_##NAME] = slope,
+#include "activation.def"
+#undef NNF_ROW
+    };
+    return activation < NNF_N_ACTIVATIONS && from[activation] == INPUT;
+}
+
+double nnf_argument_of(const nnf_config *config, int l)
+{
+    return config->arguments == NULL ? nnf_activation_argument(config->activations[l]) : config->arguments[l];
+}
+
 /* What every use of a network needs. */
 nnf_status nnf_check_layers(const nnf_config *config)
 {
@@ -32,6 +50,9 @@ nnf_status nnf_check_layers(const nnf_config *config)
     for (int l = 0; l < config->n_layers; l++) {
         const int last = l == config->n_layers - 1 ? NNF_SOFTMAX : NNF_N_ACTIVATIONS - 1;
         if (config->activations[l] < 0 || config->activations[l] > last)
+            return NNF_BAD_CONFIG;
+        const double argument = nnf_argument_of(config, l);
+        if (!isnan(nnf_activation_argument(config->activations[l])) && !(argument >= 0 && isfinite(argument)))
             return NNF_BAD_CONFIG;
     }
     nnf_index grouped = 0;
@@ -119,6 +140,7 @@ static void lay_out(nnf_arena *arena, const nnf_config *config, nnf_network *net
             .n_blocks = (n_in + NNF_BLOCK_ROWS - 1) / NNF_BLOCK_ROWS,
             .ld = nnf_row_distance(kernels, n_out),
             .activation = config->activations[l],
+            .argument = nnf_argument_of(config, l),
         };
         for (int part = NNF_PARAMETERS; part <= NNF_GRADIENTS; part++) {
             if (!keeps(config, part))
@@ -132,6 +154,8 @@ static void lay_out(nnf_arena *arena, const nnf_config *config, nnf_network *net
         layer.squares = nnf_take(arena, layer.n_blocks, layer.padded_out, size);
         layer.out = nnf_take(arena, max_batch, layer.ld, size);
         layer.delta = nnf_take(arena, max_batch, layer.ld, size);
+        if (slope_needs_input(layer.activation))
+            layer.slope = nnf_take(arena, max_batch, layer.ld, size);
         layer.out_rows = nnf_take(arena, max_batch, 1, sizeof *layer.out_rows);
         layer.delta_rows = nnf_take(arena, max_batch, 1, sizeof *layer.delta_rows);
         if (layers != NULL)
@@ -351,6 +375,7 @@ void nnf_dense_forward(const nnf_kernels *kernels, const nnf_dense *layer, nnf_i
         .bias = layer->b,
         .epilogue = elementwise ? NNF_ACTIVATE : NNF_STORE,
         .activation = layer->activation,
+        .argument = layer->argument,
     };
     nnf_product(kernels, &g, &layer->W, panels);
 }
@@ -376,7 +401,21 @@ nnf_dense nnf_dense_view(const nnf_layer *layer)
         },
         .b = layer->b[NNF_PARAMETERS],
         .activation = layer->activation,
+        .argument = layer->argument,
     };
+}
+
+/* z becomes f(z), and the slope is kept, for the rows and panels given. */
+static void activate_and_keep(const nnf_network *network, const nnf_layer *layer, nnf_range rows, nnf_range panels)
+{
+    const nnf_kernels *kernels = network->kernels;
+    const nnf_index first = panels.begin * kernels->panel;
+    const nnf_index n = nnf_min(panels.end * kernels->panel, layer->padded_out) - first;
+    for (nnf_index i = rows.begin; i < rows.end; i++) {
+        void *out = nnf_at(kernels, layer->out, i * layer->ld + first);
+        kernels->activate_with_slope(layer->activation, layer->argument, n, out,
+                                     nnf_at(kernels, layer->slope, i * layer->ld + first), out);
+    }
 }
 
 void nnf_layer_forward(const nnf_network *network, int l, nnf_range rows, nnf_range panels)
@@ -384,11 +423,13 @@ void nnf_layer_forward(const nnf_network *network, int l, nnf_range rows, nnf_ra
     const nnf_layer *layer = &network->layers[l];
     const bool last = l == network->n_layers - 1;
     nnf_dense view = nnf_dense_view(layer);
-    if (last)
-        view.activation = NNF_IDENTITY; /* its own belongs to the loss: nnf_layer_output */
+    if (last || layer->slope != NULL)
+        view.activation = NNF_IDENTITY; /* that of the last belongs to the loss: nnf_layer_output */
     void *out = last ? layer->delta : layer->out;
     nnf_dense_forward(network->kernels, &view, rows.end - rows.begin, nnf_layer_input(network, l, rows.begin),
                       nnf_at(network->kernels, out, rows.begin * layer->ld), layer->ld, false, panels);
+    if (!last && layer->slope != NULL)
+        activate_and_keep(network, layer, rows, panels);
 }
 
 void nnf_layer_output(const nnf_network *network, nnf_range rows, bool weighted)
@@ -427,8 +468,9 @@ void nnf_layer_backward(const nnf_network *network, int l, nnf_range rows, nnf_r
         .c = nnf_at(kernels, below->delta, rows.begin * below->ld),
         .ldc = below->ld,
         .epilogue = below->activation == NNF_IDENTITY ? NNF_STORE : NNF_DERIVE,
-        .activation = below->activation,
-        .value = nnf_at(kernels, below->out, rows.begin * below->ld),
+        .activation = below->slope == NULL ? below->activation : NNF_EXP, /* whose slope is its value */
+        .argument = below->argument,
+        .value = nnf_at(kernels, below->slope == NULL ? below->out : below->slope, rows.begin * below->ld),
         .ldv = below->ld,
     };
     nnf_product(kernels, &g, &Wt, panels);

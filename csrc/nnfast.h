@@ -55,7 +55,7 @@ typedef enum nnf_dtype { NNF_FLOAT32 = 0, NNF_FLOAT64 = 1 } nnf_dtype;
 
 /* One row per activation: csrc/activation.def. */
 typedef enum nnf_activation {
-#define NNF_ROW(NAME, name) NNF_##NAME,
+#define NNF_ROW(NAME, name, slope) NNF_##NAME,
 #include "activation.def"
 #undef NNF_ROW
     NNF_N_ACTIVATIONS, /* elementwise activations end here */
@@ -84,6 +84,10 @@ const char *nnf_activation_name(int activation); /* the elementwise ones, then "
 const char *nnf_loss_name(int loss);
 const char *nnf_solver_name(int solver);
 
+/* The default argument of an activation that has one: the slope of leaky_relu, and the limit of elu, below 0. NaN for
+ * those that have none. */
+double nnf_activation_argument(int activation);
+
 /* ---- threads and memory ------------------------------------------------------------------------------------- */
 
 /* Predictions and products keep up to 32 MB of scratch for the next call, for the life of the process. */
@@ -108,9 +112,11 @@ nnf_status nnf_matmul(nnf_dtype dtype, nnf_index m, nnf_index n, nnf_index k,
                       const void *A, nnf_index rs_a, nnf_index cs_a,
                       const void *B, nnf_index rs_b, nnf_index cs_b, int n_threads);
 
-/* out[i] = f(x[i]), out[i] = f'(x[i]) for n elements; out may be x. */
-nnf_status nnf_activate(nnf_dtype dtype, nnf_activation activation, nnf_index n, void *out, const void *x);
-nnf_status nnf_activate_grad(nnf_dtype dtype, nnf_activation activation, nnf_index n, void *out, const void *x);
+/* out[i] = f(x[i]), out[i] = f'(x[i]) for n elements; out may be x. `argument` counts where the activation has one. */
+nnf_status nnf_activate(nnf_dtype dtype, nnf_activation activation, double argument, nnf_index n, void *out,
+                        const void *x);
+nnf_status nnf_activate_grad(nnf_dtype dtype, nnf_activation activation, double argument, nnf_index n, void *out,
+                             const void *x);
 
 /* 1 when none of the n elements is NaN or infinite. */
 int nnf_all_finite(nnf_dtype dtype, nnf_index n, const void *x);
@@ -130,6 +136,7 @@ typedef struct nnf_config {
     int n_layers;              /* weight matrices, >= 1 */
     const nnf_index *sizes;    /* (n_layers + 1), each >= 1 */
     const int *activations;    /* (n_layers), nnf_activation; the last is the output's and must fit the loss to train */
+    const double *arguments;   /* (n_layers) of those activations that have one, finite and >= 0; NULL: the defaults */
     int loss;                  /* nnf_loss   } only training  */
     int solver;                /* nnf_solver } reads these    */
     double alpha;              /* L2 penalty on the weights, 1/2 alpha |W|^2 / batch rows */

@@ -113,10 +113,9 @@ NNF_INLINE V(response) V(respond)(const nnf_perceptron *p, const nnf_kernels *ke
         bool wrong = margin <= 0;
         return (V(response)){.loss = wrong ? -margin : 0, .step = wrong ? p->eta0 * (double)target : 0};
     }
-    T in = (T)z, out, slope_error;
-    kernels->activate(p->activation, 1, &out, &in);
-    T error = out - target;
-    kernels->derive(p->activation, 1, &slope_error, &out, &error);
+    T in = (T)z, out, slope;
+    kernels->activate_with_slope(p->activation, nnf_activation_argument(p->activation), 1, &out, &slope, &in);
+    T error = out - target, slope_error = error * slope;
     return (V(response)){.loss = 0.5 * (double)error * (double)error, .step = -p->eta0 * (double)slope_error};
 }
 

@@ -165,6 +165,7 @@ nnf_status nnf_forward(const nnf_config *config, const void *const *params, cons
             .W = {.data = params[l], .n_rows = n_in, .n_columns = n_out, .ld = n_out},
             .b = params[n_layers + l],
             .activation = config->activations[l],
+            .argument = nnf_argument_of(config, l),
         };
     }
     forward_job job = {
@@ -212,32 +213,27 @@ void nnf_both_classes(nnf_dtype dtype, nnf_index n, void *out)
     nnf_active_kernels(dtype)->both_classes(n, out);
 }
 
-nnf_status nnf_activate(nnf_dtype dtype, nnf_activation activation, nnf_index n, void *out, const void *x)
+nnf_status nnf_activate(nnf_dtype dtype, nnf_activation activation, double argument, nnf_index n, void *out,
+                        const void *x)
 {
     if (n < 0 || activation < 0 || activation >= NNF_N_ACTIVATIONS)
         return NNF_BAD_ARGUMENT;
-    nnf_active_kernels(dtype)->activate((int)activation, n, out, x);
+    nnf_active_kernels(dtype)->activate((int)activation, argument, n, out, x);
     return NNF_OK;
 }
 
-nnf_status nnf_activate_grad(nnf_dtype dtype, nnf_activation activation, nnf_index n, void *out, const void *x)
+nnf_status nnf_activate_grad(nnf_dtype dtype, nnf_activation activation, double argument, nnf_index n, void *out,
+                             const void *x)
 {
     const nnf_kernels *kernels = nnf_active_kernels(dtype);
-    double ones[64]; /* as many elements of either type */
     enum { CHUNK = 64 };
+    double values[CHUNK]; /* as many elements of either type */
     if (n < 0 || activation < 0 || activation >= NNF_N_ACTIVATIONS)
         return NNF_BAD_ARGUMENT;
-    for (int i = 0; i < CHUNK; i++) {
-        if (dtype == NNF_FLOAT32)
-            ((float *)ones)[i] = 1;
-        else
-            ones[i] = 1;
-    }
     for (nnf_index i = 0; i < n; i += CHUNK) {
         const nnf_index count = nnf_min(CHUNK, n - i);
-        void *to = nnf_at(kernels, out, i);
-        kernels->activate((int)activation, count, to, nnf_at(kernels, x, i));
-        kernels->derive((int)activation, count, to, to, ones);
+        kernels->activate_with_slope((int)activation, argument, count, values, nnf_at(kernels, out, i),
+                                     nnf_at(kernels, x, i));
     }
     return NNF_OK;
 }
@@ -248,7 +244,7 @@ nnf_status nnf_softmax(nnf_dtype dtype, nnf_index m, nnf_index n, void *out, con
     if (m < 0 || n < 1)
         return NNF_BAD_ARGUMENT;
     if (out != x)
-        kernels->activate(NNF_IDENTITY, m * n, out, x);
+        kernels->activate(NNF_IDENTITY, 0, m * n, out, x);
     kernels->softmax(m, n, out, n);
     return NNF_OK;
 }

@@ -3,6 +3,8 @@
  */
 #include "nnfast.h"
 
+#include <math.h>
+
 static const char *const messages[] = {
     [NNF_OK] = "success",
     [NNF_NO_MEMORY] = "not enough memory",
@@ -15,10 +17,17 @@ static const char *const messages[] = {
 };
 
 static const char *const activations[] = {
-#define NNF_ROW(NAME, name) [NNF_##NAME] = #name,
+#define NNF_ROW(NAME, name, slope) [NNF_##NAME] = #name,
 #include "activation.def"
 #undef NNF_ROW
     [NNF_SOFTMAX] = "softmax",
+};
+
+static const double arguments[NNF_N_ACTIVATIONS] = {
+#define NNF_ROW(NAME, name, slope) [NNF_##NAME] = NAN,
+#define NNF_ARGUMENT_ROW(NAME, name, slope, value) [NNF_##NAME] = (value),
+#include "activation.def"
+#undef NNF_ROW
 };
 
 static const char *const losses[] = {
@@ -61,4 +70,9 @@ const char *nnf_loss_name(int loss)
 const char *nnf_solver_name(int solver)
 {
     return row(solvers, ROWS(solvers), solver);
+}
+
+double nnf_activation_argument(int activation)
+{
+    return activation >= 0 && activation < NNF_N_ACTIVATIONS ? arguments[activation] : NAN;
 }

@@ -13,7 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
+import mpmath
 import numpy as np
+from scipy.special import ndtr
 
 # ---- Part 1: formulas ------------------------------------------------------------------------------------------------
 
@@ -38,6 +40,29 @@ def logistic(x):
     return np.where(x < 0, e, 1) / (1 + e)
 
 
+def softplus(x):
+    """log(1 + e^x)."""
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def normal_share(x):
+    """The share of a standard normal distribution below x; of long doubles to all their digits."""
+    if x.dtype != np.longdouble:
+        return ndtr(x)
+    dtype, x = x.dtype, np.clip(x, -130, 130)  # beyond it a long double can hold no difference
+    rests = x - x.astype(np.float64)
+    with mpmath.workdps(40):
+        shares = [
+            mpmath.ncdf(mpmath.mpf(float(v)) + float(rest)) for v, rest in zip(x.ravel(), rests.ravel(), strict=True)
+        ]
+        digits = [np.longdouble(mpmath.nstr(share, 25)) for share in shares]
+    return np.array(digits, np.longdouble).astype(dtype).reshape(x.shape)
+
+
+# Klambauer et al. 2017.
+SELU_SCALE = np.longdouble("1.0507009873554804934193349852946")
+SELU_ALPHA = np.longdouble("1.6732632423543772848170429916717")
+
 # The comparisons are written so that NaN passes through all but the step's slope.
 ACTIVATIONS: dict[str, Callable] = {
     "identity": lambda x: x,
@@ -48,6 +73,14 @@ ACTIVATIONS: dict[str, Callable] = {
     "step": lambda x: np.where(x <= 0, 0, np.where(x > 0, 1, x)),
     "exp": np.exp,
     "softmax": softmax,
+    "elu": lambda x, alpha=1.0: np.where(x < 0, x.dtype.type(alpha) * np.expm1(np.minimum(x, 0)), x),
+    "selu": lambda x: x.dtype.type(SELU_SCALE) * np.where(x < 0, SELU_ALPHA * np.expm1(np.minimum(x, 0)), x),
+    "gelu": lambda x: np.where(x == -np.inf, 0, x * normal_share(x)),
+    "silu": lambda x: np.where(x == -np.inf, 0, x * logistic(x)),
+    "mish": lambda x: np.where(x == -np.inf, 0, x * np.tanh(softplus(x))),
+    "softplus": lambda x: softplus(x),
+    "hard_sigmoid": lambda x: np.clip((x + 3) / 6, 0, 1),
+    "softsign": lambda x: np.where(np.isinf(x), np.sign(x), x / (1 + np.abs(x))),
 }
 
 # The slope f'(z), from the value y = f(z). At the kink, z = 0, that of the negative side, as in scikit-learn.
@@ -59,7 +92,31 @@ SLOPES: dict[str, Callable] = {
     "leaky_relu": lambda y: np.where(y <= 0, 0.01, 1).astype(y.dtype),
     "step": np.zeros_like,
     "exp": lambda y: y,
+    "elu": lambda y, alpha=1.0: np.where(y <= 0, y + y.dtype.type(alpha), 1).astype(y.dtype),
+    "selu": lambda y: np.where(y <= 0, y + y.dtype.type(SELU_SCALE * SELU_ALPHA), y.dtype.type(SELU_SCALE)),
+    "softplus": lambda y: -np.expm1(-y),
+    "hard_sigmoid": lambda y: np.where((y > 0) & (y < 1), y.dtype.type(1 / np.longdouble(6)), 0).astype(y.dtype),
+    "softsign": lambda y: (1 - np.abs(y)) ** 2,
 }
+
+# And from z, where several z have that value.
+SLOPES_AT: dict[str, Callable] = {
+    "gelu": lambda z: normal_share(z) + bounded(z) * np.exp(-(bounded(z) ** 2) / 2) / np.sqrt(2 * np.pi),
+    "silu": lambda z: logistic(z) + bounded(z) * logistic(z) * logistic(-z),
+    "mish": lambda z: (
+        np.tanh(softplus(z)) + bounded(z) * logistic(z) * (1 / np.cosh(np.minimum(softplus(z), 1000))) ** 2
+    ),
+}
+
+
+def bounded(z):
+    """z, where the factor beside it is 0 anyway made small enough that it stays so."""
+    return np.clip(z, -1000, 1000)
+
+
+def slope(activation, z, y):
+    """f'(z), where y = f(z)."""
+    return SLOPES_AT[activation](z) if activation in SLOPES_AT else SLOPES[activation](y)
 
 
 def linear(X, W, b, activation="identity"):
@@ -174,7 +231,8 @@ def gradients(net, X, Y):
         d_coefs.insert(0, (matmul(values[layer].T, delta) + net.alpha * W) / n)
         d_intercepts.insert(0, delta.sum(axis=0) / n)
         if layer > 0:
-            delta = matmul(delta, W.T) * SLOPES[net.activation](values[layer])
+            z = matmul(values[layer - 1], net.coefs[layer - 1]) + net.intercepts[layer - 1]
+            delta = matmul(delta, W.T) * slope(net.activation, z, values[layer])
     return d_coefs + d_intercepts
 
 

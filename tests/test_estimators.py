@@ -22,7 +22,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import nnfast
 from estimators import NAMES, PACKAGES, TARGETS, both, estimator, fitted, outcome, output, problem
-from nnfast import MLPClassifier, MLPRegressor, _core
+from nnfast import MLP, MLPClassifier, MLPRegressor, _core
 
 # ---- interface ------------------------------------------------------------------------------------------------------
 
@@ -324,7 +324,11 @@ def test_bad_loss_gives_scikit_learns_error(loss):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("activation", "gelu"),
+        ("activation", "swish"),
+        ("activation", ["relu", "swish"]),
+        ("activation", ("tanh", 0.1)),
+        ("activation", ["relu", "tanh", "relu"]),
+        ("activation", 3),
         ("activation", None),
         ("n_jobs", 0),
         ("n_jobs", 1.5),
@@ -657,3 +661,21 @@ def test_interrupted_training_keeps_the_last_finished_state(target, early_stoppi
 @parametrize_with_checks([MLPClassifier(max_iter=100), MLPRegressor(max_iter=100)])
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
+
+
+def test_an_activation_for_each_layer():
+    """fit, predict by both ways, pickle and clone; a list that is changed in place is noticed."""
+    _, X, y = problem("multiclass")
+    model = MLPClassifier((6, 5), ["gelu", ("leaky_relu", 0.2)], max_iter=3, random_state=0).fit(X, y)
+    network = MLP([X.shape[1], 6, 5, 3], activation=model.activation, loss="log_loss", dtype="float64")
+    network.coefs_, network.intercepts_ = model.coefs_, model.intercepts_
+    np.testing.assert_array_equal(model.predict_proba(X), network.forward(X))
+    one = model.predict_proba(X[:1])
+    np.testing.assert_array_equal(model.predict_proba(X[:1]), one)
+    for other in (pickle.loads(pickle.dumps(model)), clone(model).fit(X, y)):
+        np.testing.assert_array_equal(other.predict_proba(X), model.predict_proba(X))
+    model.activation[0] = "tanh"
+    assert not np.array_equal(model.predict_proba(X[:1]), one)
+    model.activation[:] = ["relu"]
+    with pytest.raises(ValueError, match="stands for 1 hidden layers, there are 2"):
+        model.predict(X)

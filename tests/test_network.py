@@ -10,9 +10,9 @@ import scipy.sparse
 
 import reference
 from nnfast import MLP, _core, ops
-from nnfast._network import Objective, as_rows
+from nnfast._network import HIDDEN_ACTIVATIONS, Objective, as_rows
 
-ACTIVATIONS = ["identity", "logistic", "tanh", "relu", "leaky_relu"]
+ACTIVATIONS = list(HIDDEN_ACTIVATIONS)
 LOSSES = list(reference.LINKS)
 DTYPES = ["float32", "float64"]
 # The engine's solver, and how MLP is told to use it.
@@ -71,9 +71,11 @@ def central_difference(f, x, i, h):
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gradients_are_slopes_of_the_loss(activation, loss, sizes):
-    network, X, Y = problem(sizes, 7, activation=activation, loss=loss, alpha=0.3, seed=3)
+    network, X, Y = problem(
+        sizes, 7, activation=activation, loss=loss, alpha=0.3, seed=8 if activation == "selu" else 3
+    )
     h = 2.0**-13
-    if activation in ("relu", "leaky_relu"):
+    if activation in ("relu", "leaky_relu", "selu"):
         # No unit may pass its kink while a parameter moves by 2 h: z moves by less than 2 h (|inputs| + 1) |weights|.
         values = reference.layer_values(as_reference(network), X)
         margin = min((np.abs(reference.matmul(a, W) + b).min() for a, W, b in zip(
@@ -312,6 +314,76 @@ def test_forward_into_out():
             network.forward(X, out=wrong)
 
 
+# ---- an activation for each layer ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_each_layer_has_its_own_activation(dtype):
+    """The network is a chain of layers, and its gradients are the chain rule through them, each by hand."""
+    rng = np.random.default_rng(7)
+    hidden = ["gelu", ("leaky_relu", 0.3), "tanh", ("elu", 0.5), "mish"]
+    network = MLP((4, 9, 33, 5, 6, 70, 2), activation=hidden, dtype=dtype, random_state=1)
+    X, Y = rng.standard_normal((40, 4)).astype(dtype), rng.standard_normal((40, 2)).astype(dtype)
+    values, slopes = [X.astype(np.longdouble)], []
+    for W, b, activation in zip(network.coefs_, network.intercepts_, [*hidden, "identity"], strict=True):
+        z = reference.matmul(values[-1], W.astype(np.longdouble)) + b
+        name, argument = activation if isinstance(activation, tuple) else (activation, None)
+        f = reference.ACTIVATIONS["elu" if name == "leaky_relu" else name]
+        value = np.where(z > 0, z, argument * z) if name == "leaky_relu" else f(z, argument) if argument else f(z)
+        h = np.longdouble(2) ** -20
+        values.append(value)
+        around = [np.where(p > 0, p, argument * p) if name == "leaky_relu" else f(p, argument) if argument else f(p)
+                  for p in (z + h, z - h)]  # fmt: skip
+        slopes.append((around[0] - around[1]) / (2 * h))
+    tolerance = 200 * float(np.finfo(dtype).eps)  # five layers of chains of 70 at most
+    np.testing.assert_allclose(network.forward(X), values[-1].astype(float), rtol=0, atol=tolerance)
+
+    delta = (values[-1] - Y) / len(X)
+    coefs, intercepts = network.gradients(X, Y)
+    for layer in reversed(range(6)):
+        expected = reference.matmul(values[layer].T, delta)
+        # A central difference with h = 2^-20 errs by h^2, but near a kink by all: those would be off by a tenth.
+        assert np.abs(coefs[layer] - expected).max() <= tolerance * (1 + np.abs(expected).max()) + 1e-9
+        assert np.abs(intercepts[layer] - delta.sum(axis=0)).max() <= tolerance + 1e-9
+        if layer > 0:
+            delta = reference.matmul(delta, network.coefs_[layer].astype(np.longdouble).T) * slopes[layer - 1]
+
+
+def test_forms_of_the_same_activation():
+    X = np.random.default_rng(0).standard_normal((9, 4))
+    same = [
+        ["relu", ["relu", "relu"], ("relu", "relu"), np.array(["relu", "relu"])],
+        [("elu", 1.0), "elu", [("elu", 1), "elu"], ["elu", ["elu", 1.0]]],
+        ["sigmoid", ["logistic", "sigmoid"]],
+    ]
+    for forms in same:
+        networks = [MLP((4, 5, 6, 1), activation=form, random_state=0) for form in forms]
+        for network in networks:
+            assert bits(network) == bits(networks[0])
+            np.testing.assert_array_equal(network.forward(X), networks[0].forward(X))
+    network = MLP((4, 5, 6, 1), activation=["relu", "tanh"], random_state=0)
+    assert network.activation == ("relu", "tanh")
+    before = network.forward(X)
+    network.activation = ["tanh", "relu"]
+    assert not np.array_equal(network.forward(X), before)
+    assert not np.array_equal(MLP((4, 5, 6, 1), activation=("elu", 2.0), random_state=0).forward(X),
+                              MLP((4, 5, 6, 1), activation=("elu", 1.0), random_state=0).forward(X))  # fmt: skip
+
+
+@pytest.mark.parametrize("activation", ["gelu", "silu", "mish"])
+def test_kept_slopes_do_not_depend_on_threads(activation):
+    """Rows to each thread, and with a small batch columns to each."""
+    rng = np.random.default_rng(2)
+    X, Y = rng.standard_normal((600, 300)).astype(np.float32), rng.standard_normal((600, 3)).astype(np.float32)
+    for batch_size in (600, 20):
+        runs = []
+        for n_jobs in (1, 2):
+            network = MLP((300, 400, 200, 3), activation=activation, random_state=0, n_jobs=n_jobs)
+            losses = [network.train_epoch(X, Y, batch_size) for _ in range(3)]
+            runs.append((bits(network), losses))
+        assert runs[0] == runs[1]
+
+
 # ---- construction ----------------------------------------------------------------------------------------------------
 
 
@@ -340,7 +412,10 @@ def test_repr_says_what_it_is():
         ({"layer_sizes": ()}, "at least two sizes"),
         ({"layer_sizes": (3, 0, 1)}, "each at least 1"),
         ({"layer_sizes": (3, -1)}, "each at least 1"),
-        ({"activation": "softplus"}, "unknown activation 'softplus'"),
+        ({"activation": "swish"}, "unknown activation 'swish'"),
+        ({"activation": ("relu", 0.1)}, "leaky_relu, elu take a number >= 0"),
+        ({"activation": ("elu", -0.1)}, "leaky_relu, elu take a number >= 0"),
+        ({"activation": ["relu", "tanh"]}, "stands for 2 hidden layers, there are 0"),
         ({"activation": "softmax"}, "unknown activation"),
         ({"loss": "hinge"}, "unknown loss 'hinge'"),
         ({"solver": "lbfgs"}, "unknown solver 'lbfgs'"),

@@ -82,17 +82,32 @@ def log_weight(z: mpf) -> mpf:
     return z / 2
 
 
+def normal_ratio(v: mpf) -> mpf:
+    """(1 - erf(a / sqrt(2))) / 2 / e^(-a^2 / 2) / u with u = 1 / (1 + a / 4) and v = u - 1/2."""
+    u = v + mpf("0.5")
+    a = 4 * (1 / u - 1)
+    return mp.erfc(a / mp.sqrt(2)) * mp.exp(a**2 / 2) / (2 * u)
+
+
+def normal_weight(v: mpf) -> mpf:
+    """Its errors are relative to itself."""
+    return 1 / normal_ratio(v)
+
+
 def main() -> None:
     """Print every constant."""
     half_ln2 = mp.log(2) / 2
     largest_s = (mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)
     # The high part of ln 2 has few enough bits that its product with any exponent is exact without an FMA.
-    for dtype, exp_degree, log_degree, high_bits in (("float32", 4, 2, 16), ("float64", 9, 6, 42)):
+    rows = (("float32", 4, 2, 16, 9, 15), ("float64", 9, 6, 42, 22, 39))
+    for dtype, exp_degree, log_degree, high_bits, normal_degree, normal_high in rows:
         bits = PRECISION[dtype]
         high = round_to(mp.log(2), high_bits)
         print(f"ln 2, {dtype}: {float(high).hex()} + {float(round_to(mp.log(2) - high, bits)).hex()}")
         show("exp_tail", dtype, *fit(exp_tail, exp_weight, exp_degree, -half_ln2, half_ln2, bits))
         show("log_tail", dtype, *fit(log_tail, log_weight, log_degree, mpf(0), largest_s**2, bits))
+        low = 1 / (1 + mpf(normal_high) / 4) - mpf("0.5")
+        show("normal_ratio", dtype, *fit(normal_ratio, normal_weight, normal_degree, low, mpf("0.5"), bits))
 
 
 if __name__ == "__main__":

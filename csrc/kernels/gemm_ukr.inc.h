@@ -136,9 +136,9 @@ static void V(finish_tile)(const nnf_gemm *g, nnf_index i, nnf_index height)
     for (nnf_index r = i; r < i + rows; r++) {
         T *c = (T *)g->c + r * g->ldc;
         if (g->epilogue == NNF_ACTIVATE)
-            V(activate)(g->activation, n, c, c);
+            V(activate)(g->activation, g->argument, n, c, c);
         else
-            V(derive)(g->activation, n, c, (const T *)g->value + r * g->ldv, c);
+            V(derive)(g->activation, g->argument, n, c, (const T *)g->value + r * g->ldv, c);
     }
 }
 

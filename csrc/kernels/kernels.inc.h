@@ -23,6 +23,7 @@ _Static_assert((int)NNF_FEW_COLUMNS <= (int)F64_LANES * NNF_TILE_VECTORS, "few c
         .sparse_gradient = V(sparse_gradient),             \
         .activate = V(activate),                           \
         .derive = V(derive),                               \
+        .activate_with_slope = V(activate_with_slope),     \
         .log = V(log_array),                               \
         .finite = V(finite),                               \
         .both_classes = V(both_classes),                   \

@@ -10,15 +10,23 @@ enum { V(SUM_VECTORS) = NNF_SUM_LANES / LANES };
 
 /* ---- elementwise ---- */
 
-#define NNF_ROW(NAME, name)                                                        \
-    case NNF_##NAME:                                                               \
-        for (; j + LANES <= n; j += LANES)                                         \
-            V(store)(to + j, V(name)(V(load)(from + j)));                          \
-        if (j < n)                                                                 \
-            V(store_n)(to + j, V(name)(V(load_n)(from + j, n - j)), n - j);        \
+/* One case: f of n elements, a vector at a time; the last may be a part of one. */
+#define ELEMENTWISE(NAME, f)                             \
+    case NNF_##NAME:                                     \
+        for (; j + LANES <= n; j += LANES) {             \
+            const VT vx = V(load)(from + j);             \
+            V(store)(to + j, f);                         \
+        }                                                \
+        if (j < n) {                                     \
+            const VT vx = V(load_n)(from + j, n - j);    \
+            V(store_n)(to + j, f, n - j);                \
+        }                                                \
         break;
-static void V(activate)(int activation, nnf_index n, void *out, const void *x)
+#define NNF_ROW(NAME, name, slope) ELEMENTWISE(NAME, V(name)(vx))
+#define NNF_ARGUMENT_ROW(NAME, name, slope, value) ELEMENTWISE(NAME, V(name)(vx, vargument))
+static void V(activate)(int activation, double argument, nnf_index n, void *out, const void *x)
 {
+    const VT vargument = V(set1)((T)argument);
     T *to = (T *)out;
     const T *from = (const T *)x;
     nnf_index j = 0;
@@ -29,16 +37,24 @@ static void V(activate)(int activation, nnf_index n, void *out, const void *x)
     }
 }
 #undef NNF_ROW
+#undef ELEMENTWISE
 
-#define NNF_ROW(NAME, name)                                                                                            \
-    case NNF_##NAME:                                                                                                   \
-        for (; j + LANES <= n; j += LANES)                                                                             \
-            V(store)(to + j, V(mul)(V(load)(d + j), V(name##_grad)(V(load)(value + j))));                              \
-        if (j < n)                                                                                                     \
-            V(store_n)(to + j, V(mul)(V(load_n)(d + j, n - j), V(name##_grad)(V(load_n)(value + j, n - j))), n - j);   \
+#define ELEMENTWISE(NAME, f)                                                  \
+    case NNF_##NAME:                                                          \
+        for (; j + LANES <= n; j += LANES) {                                  \
+            const VT vy = V(load)(value + j);                                 \
+            V(store)(to + j, V(mul)(V(load)(d + j), f));                      \
+        }                                                                     \
+        if (j < n) {                                                          \
+            const VT vy = V(load_n)(value + j, n - j);                        \
+            V(store_n)(to + j, V(mul)(V(load_n)(d + j, n - j), f), n - j);    \
+        }                                                                     \
         break;
-static void V(derive)(int activation, nnf_index n, void *out, const void *y, const void *dy)
+#define NNF_ROW(NAME, name, slope) ELEMENTWISE(NAME, V(name##_grad)(vy))
+#define NNF_ARGUMENT_ROW(NAME, name, slope, value) ELEMENTWISE(NAME, V(name##_grad)(vy, vargument))
+static void V(derive)(int activation, double argument, nnf_index n, void *out, const void *y, const void *dy)
 {
+    const VT vargument = V(set1)((T)argument);
     T *to = (T *)out;
     const T *value = (const T *)y, *d = (const T *)dy;
     nnf_index j = 0;
@@ -49,6 +65,38 @@ static void V(derive)(int activation, nnf_index n, void *out, const void *y, con
     }
 }
 #undef NNF_ROW
+#undef ELEMENTWISE
+
+#define FROM_OUTPUT vy
+#define FROM_INPUT vx
+#define ELEMENTWISE(NAME, f, slope_of_f)                                  \
+    case NNF_##NAME:                                                      \
+        for (; j < n; j += LANES) {                                       \
+            const nnf_index count = nnf_min(n - j, LANES);                \
+            const VT vx = V(load_n)(from + j, count), vy = f;             \
+            V(store_n)((T *)slope + j, slope_of_f, count);                \
+            V(store_n)(to + j, vy, count);                                \
+        }                                                                 \
+        break;
+#define NNF_ROW(NAME, name, slope) ELEMENTWISE(NAME, V(name)(vx), V(name##_grad)(FROM_##slope))
+#define NNF_ARGUMENT_ROW(NAME, name, slope, value) \
+    ELEMENTWISE(NAME, V(name)(vx, vargument), V(name##_grad)(FROM_##slope, vargument))
+static void V(activate_with_slope)(int activation, double argument, nnf_index n, void *out, void *slope, const void *x)
+{
+    const VT vargument = V(set1)((T)argument);
+    T *to = (T *)out;
+    const T *from = (const T *)x;
+    nnf_index j = 0;
+    switch (activation) {
+#include "../activation.def"
+    default:
+        break;
+    }
+}
+#undef NNF_ROW
+#undef ELEMENTWISE
+#undef FROM_OUTPUT
+#undef FROM_INPUT
 
 static void V(log_array)(nnf_index n, void *out, const void *x)
 {
@@ -282,7 +330,7 @@ static double V(output_row)(int loss, int link, nnf_index n, T *z, const T *y)
     if (loss == NNF_LOG_LOSS)
         V(softmax_row)(n, z);
     else
-        V(activate)(link, n, z, z);
+        V(activate)(link, 0, n, z, z);
     for (nnf_index j = 0; j < n; j += V(CHUNK)) {
         const nnf_index count = nnf_min(n - j, V(CHUNK));
         V(loss_chunk)(loss, count, terms, z + j, y + j);
@@ -302,7 +350,7 @@ static void V(output_column)(int loss, int link, nnf_index m, T *z, nnf_index ld
             p[r] = z[(i + r) * ldz];
             target[r] = ((const T *)y[i + r])[y_first];
         }
-        V(activate)(link, count, p, p);
+        V(activate)(link, 0, count, p, p);
         V(loss_chunk)(loss, count, terms, p, target);
         for (nnf_index r = 0; r < count; r++) {
             z[(i + r) * ldz] = p[r];

@@ -27,12 +27,13 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import Interval, InvalidParameterError, Options, StrOptions
 from sklearn.utils.fixes import _get_additional_lbfgs_options_dict
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from nnfast._network import (
+    HIDDEN_ACTIVATIONS,
     MLP,
     Array,
     Objective,
@@ -41,9 +42,9 @@ from nnfast._network import (
     Training,
     as_rows,
     both_classes,
-    canonical_activation,
     dense_rows,
     forward,
+    hidden_activations,
     is_sound,
     reshuffle,
 )
@@ -164,7 +165,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     _parameter_constraints: ClassVar[dict] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions({"identity", "logistic", "sigmoid", "tanh", "relu", "leaky_relu"})],
+        "activation": [StrOptions({*HIDDEN_ACTIVATIONS, "sigmoid"}), "array-like"],
         "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -277,6 +278,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: tuple[Any, Any, Any] = (None,) * 3
     ) -> Self:
         hidden_layer_sizes = self._hidden_layer_sizes()
+        try:
+            hidden_activations(self.activation, len(hidden_layer_sizes))
+        except (TypeError, ValueError) as error:
+            raise InvalidParameterError(
+                f"The 'activation' parameter of {type(self).__name__} must be a str among "
+                f"{{{', '.join(HIDDEN_ACTIVATIONS)}, sigmoid}}, a pair of 'leaky_relu' or 'elu' and a number >= 0, "
+                f"or a list with one of these for each hidden layer: {error}"
+            ) from None
         afresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         given = X, y, sample_weight
         X, y = self._check_data(X, y, reset=afresh)
@@ -404,7 +413,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         network = getattr(self, "_network", None)
         if incremental and network is not None:
             network.coefs_, network.intercepts_ = self.coefs_, self.intercepts_
-            network.activation = canonical_activation(self.activation)
+            network.activation = self.activation
             network.alpha = self.alpha
             network.n_jobs = self.n_jobs
             return network
@@ -619,8 +628,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         sound = plan is not None and X.shape[0] > 0 and X.shape[1] == state.get("n_features_in_", X.shape[1])
         if not (sound and is_sound(X)):
             X = validate_data(self, X, accept_sparse="csr", reset=False)
-        hidden = canonical_activation(self.activation)
-        activations = [hidden] * (self.n_layers_ - 2) + [self.out_activation_]
+        activations = [*hidden_activations(self.activation, self.n_layers_ - 2), self.out_activation_]
         groups = self._output_groups()
         if plan is not None and not groups and X.dtype == self.coefs_[0].dtype:
             plan.bind(self.coefs_, self.intercepts_, activations, self.activation, self.out_activation_)

@@ -30,14 +30,23 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     hidden_layer_sizes : int or array-like of int, default=(100,)
         The number of neurons in each hidden layer. An int means one hidden layer; ``()`` means none, a linear model.
 
-    activation : {'identity', 'logistic', 'sigmoid', 'tanh', 'relu', 'leaky_relu'}, default='relu'
-        Activation function of the hidden layers.
+    activation : str, (str, float) or a sequence of these, default='relu'
+        Activation function of the hidden layers: one for all of them, or a list with one for each. A pair such as
+        ``('leaky_relu', 0.1)`` gives 'leaky_relu' or 'elu' another argument. Only the first five are scikit-learn's.
 
         - 'identity' returns f(x) = x.
         - 'logistic', also called 'sigmoid', returns f(x) = 1 / (1 + exp(-x)).
         - 'tanh' returns f(x) = tanh(x).
         - 'relu' returns f(x) = max(0, x).
-        - 'leaky_relu' returns f(x) = x for x > 0 and 0.01 x otherwise. Not in scikit-learn.
+        - 'leaky_relu' returns f(x) = x for x > 0 and 0.01 x otherwise.
+        - 'elu' returns f(x) = x for x > 0 and exp(x) - 1 otherwise; ``('elu', a)`` a times that.
+        - 'selu' returns 1.0507 elu(x) with a = 1.6733.
+        - 'gelu' returns f(x) = x P(Z < x) for a standard normal Z, exactly.
+        - 'silu' returns f(x) = x / (1 + exp(-x)).
+        - 'mish' returns f(x) = x tanh(log(1 + exp(x))).
+        - 'softplus' returns f(x) = log(1 + exp(x)).
+        - 'hard_sigmoid' returns f(x) = x / 6 + 1/2, between 0 and 1.
+        - 'softsign' returns f(x) = x / (1 + abs(x)).
 
     solver : {'lbfgs', 'sgd', 'adam'}, default='adam'
         How the weights are found.
@@ -202,8 +211,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     The same data, parameters and ``random_state`` give the weights of scikit-learn 1.9.1 up to rounding. What differs
     from :class:`sklearn.neural_network.MLPClassifier`:
 
-    - ``activation='leaky_relu'``, ``n_jobs``, ``scoring``, ``class_weight``, validation data of one's own, callbacks
-      and several columns of several classes are new.
+    - Activations from 'leaky_relu' on, one for each layer, ``n_jobs``, ``scoring``, ``class_weight``, validation data
+      of one's own, callbacks and several columns of several classes are new.
     - float32 data is trained in float32 throughout.
     - The results do not depend, to the last bit, on the number of threads, nor a row's prediction on its neighbours.
     - After a warm-started fit with early stopping that scores no better, the best weights stay.

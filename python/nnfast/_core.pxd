@@ -36,6 +36,7 @@ cdef extern from "nnfast.h" nogil:
     const char *nnf_activation_name(int activation)
     const char *nnf_loss_name(int loss)
     const char *nnf_solver_name(int solver)
+    double nnf_activation_argument(int activation)
 
     int nnf_processors()
     int nnf_max_threads()
@@ -44,8 +45,10 @@ cdef extern from "nnfast.h" nogil:
     nnf_status nnf_matmul(nnf_dtype dtype, nnf_index m, nnf_index n, nnf_index k, void *C, nnf_index ldc,
                           const void *A, nnf_index rs_a, nnf_index cs_a,
                           const void *B, nnf_index rs_b, nnf_index cs_b, int n_threads)
-    nnf_status nnf_activate(nnf_dtype dtype, nnf_activation activation, nnf_index n, void *out, const void *x)
-    nnf_status nnf_activate_grad(nnf_dtype dtype, nnf_activation activation, nnf_index n, void *out, const void *x)
+    nnf_status nnf_activate(nnf_dtype dtype, nnf_activation activation, double argument, nnf_index n, void *out,
+                            const void *x)
+    nnf_status nnf_activate_grad(nnf_dtype dtype, nnf_activation activation, double argument, nnf_index n, void *out,
+                                 const void *x)
     int nnf_all_finite(nnf_dtype dtype, nnf_index n, const void *x)
     void nnf_both_classes(nnf_dtype dtype, nnf_index n, void *out)
     nnf_status nnf_softmax(nnf_dtype dtype, nnf_index m, nnf_index n, void *out, const void *x)
@@ -55,6 +58,7 @@ cdef extern from "nnfast.h" nogil:
         int n_layers
         const nnf_index *sizes
         const int *activations
+        const double *arguments
         int loss
         int solver
         double alpha

@@ -5,8 +5,11 @@ from numpy.typing import NDArray
 
 # Rows of inputs: a matrix, or the values, indices and indptr of a sparse one; more may follow these three.
 _Inputs: TypeAlias = NDArray[Any] | tuple[Any, ...]
+# An activation: its name, or (name, argument).
+_Activation: TypeAlias = str | tuple[str, float]
 
 ACTIVATIONS: Final[tuple[str, ...]]
+ARGUMENTS: Final[dict[str, float]]
 LOSSES: Final[tuple[str, ...]]
 SOLVERS: Final[tuple[str, ...]]
 PARAMETERS: Final[int]
@@ -21,14 +24,14 @@ def processors() -> int: ...
 def max_threads() -> int: ...
 def fail_allocation(countdown: int) -> None: ...
 def matmul(A: NDArray[Any], B: NDArray[Any], out: NDArray[Any], n_threads: int) -> None: ...
-def activate(activation: str, x: NDArray[Any], out: NDArray[Any]) -> None: ...
-def activate_grad(activation: str, x: NDArray[Any], out: NDArray[Any]) -> None: ...
+def activate(activation: _Activation, x: NDArray[Any], out: NDArray[Any]) -> None: ...
+def activate_grad(activation: _Activation, x: NDArray[Any], out: NDArray[Any]) -> None: ...
 def softmax(x: NDArray[Any], out: NDArray[Any]) -> None: ...
 def forward(
     X: _Inputs,
     coefs: Sequence[NDArray[Any]],
     intercepts: Sequence[NDArray[Any]],
-    activations: Sequence[str],
+    activations: Sequence[_Activation],
     out: NDArray[Any],
     n_threads: int,
     groups: Sequence[int] = ...,
@@ -43,7 +46,7 @@ class Plan:
         self,
         coefs: Sequence[NDArray[Any]],
         intercepts: Sequence[NDArray[Any]],
-        activations: Sequence[str],
+        activations: Sequence[_Activation],
         hidden: Any,
         output: Any,
     ) -> None: ...
@@ -65,7 +68,7 @@ class Network:
         cls,
         format: str,
         sizes: Sequence[int],
-        activations: Sequence[str],
+        activations: Sequence[_Activation],
         loss: str,
         solver: str,
         *,

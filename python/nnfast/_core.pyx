@@ -126,6 +126,11 @@ cdef tuple _names(const char *(*name)(int) noexcept nogil):
 
 
 ACTIVATIONS = _names(nnf_activation_name)
+# The activations that have an argument, and its default.
+ARGUMENTS = {
+    name: nnf_activation_argument(i)
+    for i, name in enumerate(ACTIVATIONS) if nnf_activation_argument(i) == nnf_activation_argument(i)
+}
 LOSSES = _names(nnf_loss_name)
 SOLVERS = _names(nnf_solver_name)
 PARAMETERS = NNF_PARAMETERS
@@ -140,6 +145,20 @@ cdef int _row(tuple names, str name, str what) except -1:
         return names.index(name)
     except ValueError:
         raise ValueError(f"unknown {what} {name!r}; there are {', '.join(names)}") from None
+
+
+cdef int _activation(object given, double *argument) except -1:
+    """The row of an activation, given as its name or as (name, argument)."""
+    cdef int row
+    if isinstance(given, tuple):
+        given, argument[0] = given
+        row = _row(ACTIVATIONS, given, "activation")
+        if given not in ARGUMENTS:
+            raise ValueError(f"{given} takes no argument")
+    else:
+        row = _row(ACTIVATIONS, given, "activation")
+        argument[0] = nnf_activation_argument(row)
+    return row
 
 
 # ---- instruction sets, threads, memory -------------------------------------------------------------------------------
@@ -205,30 +224,33 @@ def matmul(A, B, out, int n_threads):
     _check(status)
 
 
-cdef _elementwise(str activation, x, out, bint slope):
+cdef _elementwise(activation, x, out, bint slope):
     cdef str format = _format_of(out)
     cdef _View source = _view(x, "x", format, 1), target = _view(out, "out", format, 1, True)
     cdef nnf_index n = source.buffer.shape[0]
-    cdef nnf_activation row = <nnf_activation>_row(ACTIVATIONS[:NNF_N_ACTIVATIONS], activation, "activation")
+    cdef double argument
+    cdef nnf_activation row = <nnf_activation>_activation(activation, &argument)
     cdef nnf_dtype dtype = _dtype(format)
     cdef nnf_status status
+    if row >= NNF_N_ACTIVATIONS:
+        raise ValueError(f"{activation} is no elementwise activation")
     _require_shape(target, "out", n)
     _require_contiguous(source, "x")
     _require_contiguous(target, "out")
     with nogil:
         if slope:
-            status = nnf_activate_grad(dtype, row, n, target.buffer.buf, source.buffer.buf)
+            status = nnf_activate_grad(dtype, row, argument, n, target.buffer.buf, source.buffer.buf)
         else:
-            status = nnf_activate(dtype, row, n, target.buffer.buf, source.buffer.buf)
+            status = nnf_activate(dtype, row, argument, n, target.buffer.buf, source.buffer.buf)
     _check(status)
 
 
-def activate(str activation, x, out):
-    """out = f(x): contiguous vectors (n,) of one dtype; out may be x."""
+def activate(activation not None, x, out):
+    """out = f(x): contiguous vectors (n,) of one dtype; out may be x. f is a name, or (name, argument)."""
     _elementwise(activation, x, out, False)
 
 
-def activate_grad(str activation, x, out):
+def activate_grad(activation not None, x, out):
     """out = f'(x): contiguous vectors (n,) of one dtype; out may be x."""
     _elementwise(activation, x, out, True)
 
@@ -314,6 +336,7 @@ cdef class _Description:
     cdef nnf_index *sizes
     cdef nnf_index *groups
     cdef int *activations
+    cdef double *arguments
     cdef void **pointers  # 2 n_layers: room for the parameters of one call
     cdef str format
 
@@ -326,14 +349,17 @@ cdef class _Description:
         self.format = format
         self.sizes = <nnf_index *>PyMem_Calloc(n_layers + 1, sizeof(nnf_index))
         self.activations = <int *>PyMem_Calloc(n_layers, sizeof(int))
+        self.arguments = <double *>PyMem_Calloc(n_layers, sizeof(double))
         self.pointers = <void **>PyMem_Calloc(2 * n_layers, sizeof(void *))
         self.groups = <nnf_index *>PyMem_Calloc(len(groups), sizeof(nnf_index))
-        if self.sizes == NULL or self.activations == NULL or self.pointers == NULL or self.groups == NULL:
+        if self.sizes == NULL or self.activations == NULL or self.arguments == NULL:
+            raise MemoryError
+        if self.pointers == NULL or self.groups == NULL:
             raise MemoryError
         for l in range(n_layers + 1):
             self.sizes[l] = sizes[l]
         for l in range(n_layers):
-            self.activations[l] = _row(ACTIVATIONS, activations[l], "activation")
+            self.activations[l] = _activation(activations[l], &self.arguments[l])
         for g in range(len(groups)):
             self.groups[g] = groups[g]
         self.config.n_groups = len(groups)
@@ -342,11 +368,13 @@ cdef class _Description:
         self.config.n_layers = n_layers
         self.config.sizes = self.sizes
         self.config.activations = self.activations
+        self.config.arguments = self.arguments
         self.config.n_threads = n_threads
 
     def __dealloc__(self):
         PyMem_Free(self.sizes)
         PyMem_Free(self.activations)
+        PyMem_Free(self.arguments)
         PyMem_Free(self.pointers)
         PyMem_Free(self.groups)
 
@@ -421,7 +449,7 @@ cdef class _Bound:
         self.coefs = list(coefs)
         self.intercepts = list(intercepts)
         self.held = self.description.views(self.coefs, self.intercepts, False)
-        self.hidden = hidden
+        self.hidden = list(hidden) if isinstance(hidden, list) else hidden  # one that is changed is to be noticed
         self.output = output
         for l in range(len(coefs)):
             self.work += (self.description.sizes[l] + 32) * self.description.sizes[l + 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from numbers import Real
 from operator import index
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeAlias
@@ -23,31 +24,60 @@ OUTPUT_ACTIVATIONS = {
     "binary_log_loss": "logistic",
     "poisson": "exp",
 }
-HIDDEN_ACTIVATIONS = ("identity", "logistic", "tanh", "relu", "leaky_relu")
+# An activation in the engine's words: its name, or (name, argument).
+Activation: TypeAlias = str | tuple[str, float]
+
 _SYNONYMS = {"sigmoid": "logistic"}
+# exp would need a loss of its own to go with; step has no slope to learn by.
+HIDDEN_ACTIVATIONS = tuple(name for name in _core.ACTIVATIONS if name not in ("step", "exp", "softmax"))
 _FORMATS = {np.dtype(np.float32): "f", np.dtype(np.float64): "d"}
 
 
-def canonical_activation(name: str) -> str:
-    """The engine's name of a hidden activation; "sigmoid" is "logistic"."""
+def hidden_activations(activation: Any, n_hidden: int) -> list[Activation]:
+    """What each of the hidden layers applies, in the engine's words.
+
+    Parameters
+    ----------
+    activation : a name, or (name, argument), for all hidden layers; or a sequence with one of these for each
+    n_hidden : int
+    """
+    if isinstance(activation, str) or _has_argument(activation):
+        return [_canonical_activation(activation)] * n_hidden
+    each = [_canonical_activation(one) for one in activation]
+    if len(each) != n_hidden:
+        raise ValueError(f"activation stands for {len(each)} hidden layers, there are {n_hidden}: {activation!r}")
+    return each
+
+
+def _has_argument(activation: Any) -> bool:
+    pair = isinstance(activation, (tuple, list)) and len(activation) == 2
+    return pair and isinstance(activation[0], str) and isinstance(activation[1], Real)
+
+
+def _canonical_activation(activation: Any) -> Activation:
+    name, argument = activation if _has_argument(activation) else (activation, None)
     name = str(_SYNONYMS.get(name, name))  # a NumPy string is none for the engine
     if name not in HIDDEN_ACTIVATIONS:
         raise ValueError(f"unknown activation {name!r}; there are {', '.join(HIDDEN_ACTIVATIONS)}, sigmoid")
-    return name
+    if argument is None:
+        return name
+    if name not in _core.ARGUMENTS or not 0 <= argument < np.inf:
+        these = ", ".join(_core.ARGUMENTS)
+        raise ValueError(f"{these} take a number >= 0 as their argument, got {activation!r}")
+    return name, float(argument)
 
 
 def draw_weights(
-    rng: Any, layer_sizes: Sequence[int], activation: str, dtype: DTypeLike
+    rng: Any, layer_sizes: Sequence[int], activations: Sequence[Activation], dtype: DTypeLike
 ) -> tuple[list[Array], list[Array]]:
     """Random weights after Glorot and Bengio (2010), in the order in which scikit-learn draws them.
 
     Layer by layer, first the matrix, then the intercepts, uniform in +-sqrt(6 / (n_in + n_out)); 2 in place of 6 for
-    the logistic function, whose slope at 0 is 1/4.
+    the logistic function, whose slope at 0 is 1/4. `activations` has one for each layer.
     """
-    factor = 2.0 if activation == "logistic" else 6.0
     coefs, intercepts = [], []
-    for n_in, n_out in pairwise(layer_sizes):
-        bound = np.sqrt(factor / (n_in + n_out))
+    for (n_in, n_out), activation in zip(pairwise(layer_sizes), activations, strict=True):
+        bound = np.sqrt((2.0 if activation == "logistic" else 6.0) / (n_in + n_out))
         coefs.append(rng.uniform(-bound, bound, (n_in, n_out)).astype(dtype, copy=False))
         intercepts.append(rng.uniform(-bound, bound, n_out).astype(dtype, copy=False))
     return coefs, intercepts
@@ -137,7 +167,7 @@ def forward(
     X: Any,
     coefs: Sequence[Array],
     intercepts: Sequence[Array],
-    activations: Sequence[str],
+    activations: Sequence[Activation],
     n_jobs: int | None = None,
     out: Array | None = None,
     output_groups: Sequence[int] = (),
@@ -332,8 +362,11 @@ class MLP:
     ----------
     layer_sizes : sequence of int
         Units of every layer, input and output included: ``(2, 8, 1)`` has 2 inputs, 8 hidden units and 1 output.
-    activation : {"identity", "logistic", "sigmoid", "tanh", "relu", "leaky_relu"}, default="relu"
-        Of the hidden layers. "sigmoid" and "logistic" are the same; leaky_relu has slope 0.01 for negative input.
+    activation : str, (str, float) or a sequence of these, default="relu"
+        Of the hidden layers, all alike or one for each: "identity", "logistic" (or "sigmoid"), "tanh", "relu",
+        "leaky_relu", "elu", "selu", "gelu" (exact), "silu", "mish", "softplus", "hard_sigmoid" or "softsign"; see
+        `nnfast.ops`. ``("leaky_relu", 0.1)`` has slope 0.1 for negative input in place of 0.01, ``("elu", 0.5)`` the
+        limit -0.5 in place of -1.
     loss : {"squared_error", "log_loss", "binary_log_loss", "poisson"}, default="squared_error"
         Summed over outputs, averaged over rows: ``1/2 (y - t)**2``; ``-t log y`` over softmax outputs; ``-t log y -
         (1 - t) log(1 - y)`` over logistic outputs; ``t log(t / y) - t + y`` over exponential outputs. It decides the
@@ -397,7 +430,7 @@ class MLP:
         self,
         layer_sizes: Sequence[int],
         *,
-        activation: str = "relu",
+        activation: Any = "relu",
         loss: str = "squared_error",
         solver: str = "adam",
         alpha: float = 0.0,
@@ -416,7 +449,7 @@ class MLP:
         self.layer_sizes = tuple(index(size) for size in layer_sizes)
         if len(self.layer_sizes) < 2 or min(self.layer_sizes) < 1:
             raise ValueError(f"layer_sizes must hold at least two sizes, each at least 1, got {self.layer_sizes}")
-        self.activation = canonical_activation(activation)
+        self.activation = activation
         if loss not in OUTPUT_ACTIVATIONS:
             raise ValueError(f"unknown loss {loss!r}; there are {', '.join(OUTPUT_ACTIVATIONS)}")
         if solver not in ("adam", "sgd"):
@@ -452,7 +485,20 @@ class MLP:
             self.coefs_, self.intercepts_ = ([np.asarray(w, self.dtype) for w in part] for part in start)
         else:
             rng = random_state if hasattr(random_state, "uniform") else np.random.RandomState(random_state)
-            self.coefs_, self.intercepts_ = draw_weights(rng, self.layer_sizes, self.activation, self.dtype)
+            # As in scikit-learn, the output layer is drawn as if the activation of the hidden ones were its own.
+            output = self._hidden[-1:] or hidden_activations(activation or "identity", 1)
+            self.coefs_, self.intercepts_ = draw_weights(rng, self.layer_sizes, self._hidden + output, self.dtype)
+
+    @property
+    def activation(self) -> Any:
+        """That of the hidden layers, or of each of them."""
+        return self._activation
+
+    @activation.setter
+    def activation(self, activation: Any) -> None:
+        self._hidden = hidden_activations(activation, len(self.layer_sizes) - 2)
+        one_for_all = isinstance(activation, str) or _has_argument(activation)
+        self._activation = _canonical_activation(activation) if one_for_all else tuple(self._hidden)
 
     def __repr__(self) -> str:
         sizes = "-".join(map(str, self.layer_sizes))
@@ -571,8 +617,8 @@ class MLP:
         """The network in training, as a context manager; see :class:`Training`."""
         return Training(self, max_batch, sparse)
 
-    def _activations(self) -> list[str]:
-        return [self.activation] * (len(self.layer_sizes) - 2) + [self.out_activation_]
+    def _activations(self) -> list[Activation]:
+        return [*self._hidden, self.out_activation_]
 
     def _engine_solver(self) -> str:
         if self.solver == "adam":

@@ -29,14 +29,23 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     hidden_layer_sizes : int or array-like of int, default=(100,)
         The number of neurons in each hidden layer. An int means one hidden layer; ``()`` means none, a linear model.
 
-    activation : {'identity', 'logistic', 'sigmoid', 'tanh', 'relu', 'leaky_relu'}, default='relu'
-        Activation function of the hidden layers.
+    activation : str, (str, float) or a sequence of these, default='relu'
+        Activation function of the hidden layers: one for all of them, or a list with one for each. A pair such as
+        ``('leaky_relu', 0.1)`` gives 'leaky_relu' or 'elu' another argument. Only the first five are scikit-learn's.
 
         - 'identity' returns f(x) = x.
         - 'logistic', also called 'sigmoid', returns f(x) = 1 / (1 + exp(-x)).
         - 'tanh' returns f(x) = tanh(x).
         - 'relu' returns f(x) = max(0, x).
-        - 'leaky_relu' returns f(x) = x for x > 0 and 0.01 x otherwise. Not in scikit-learn.
+        - 'leaky_relu' returns f(x) = x for x > 0 and 0.01 x otherwise.
+        - 'elu' returns f(x) = x for x > 0 and exp(x) - 1 otherwise; ``('elu', a)`` a times that.
+        - 'selu' returns 1.0507 elu(x) with a = 1.6733.
+        - 'gelu' returns f(x) = x P(Z < x) for a standard normal Z, exactly.
+        - 'silu' returns f(x) = x / (1 + exp(-x)).
+        - 'mish' returns f(x) = x tanh(log(1 + exp(x))).
+        - 'softplus' returns f(x) = log(1 + exp(x)).
+        - 'hard_sigmoid' returns f(x) = x / 6 + 1/2, between 0 and 1.
+        - 'softsign' returns f(x) = x / (1 + abs(x)).
 
     solver : {'lbfgs', 'sgd', 'adam'}, default='adam'
         How the weights are found.
@@ -189,7 +198,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     The same data, parameters and ``random_state`` give the weights of scikit-learn 1.9.1 up to rounding. What differs
     from :class:`sklearn.neural_network.MLPRegressor`:
 
-    - ``activation='leaky_relu'``, ``n_jobs``, ``scoring``, validation data of one's own and callbacks are new.
+    - Activations from 'leaky_relu' on, one for each layer, ``n_jobs``, ``scoring``, validation data of one's own and
+      callbacks are new.
     - float32 data is trained in float32 throughout: y is cast to X's dtype.
     - ``loss='poisson'`` raises ValueError for a negative y, and there is no ``partial_fit`` with L-BFGS.
     - The results do not depend, to the last bit, on the number of threads, nor a row's prediction on its neighbours.

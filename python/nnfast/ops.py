@@ -18,8 +18,14 @@ from nnfast._threads import resolve_threads
 Array = NDArray[Any]
 
 __all__ = [
+    "elu",
+    "elu_grad",
     "exp",
     "exp_grad",
+    "gelu",
+    "gelu_grad",
+    "hard_sigmoid",
+    "hard_sigmoid_grad",
     "identity",
     "identity_grad",
     "leaky_relu",
@@ -28,11 +34,21 @@ __all__ = [
     "logistic",
     "logistic_grad",
     "matmul",
+    "mish",
+    "mish_grad",
     "relu",
     "relu_grad",
+    "selu",
+    "selu_grad",
     "sigmoid",
     "sigmoid_grad",
+    "silu",
+    "silu_grad",
     "softmax",
+    "softplus",
+    "softplus_grad",
+    "softsign",
+    "softsign_grad",
     "step",
     "step_grad",
     "tanh",
@@ -74,13 +90,13 @@ def _deliver(result: Array, out: Array | None) -> Any:
     return out
 
 
-def _elementwise(kernel: Any, name: str, x: ArrayLike, out: Array | None) -> Any:
-    """out = kernel(name, x) for any shape; straight into ``out`` when its memory is as the engine writes it."""
+def _elementwise(kernel: Any, activation: str | tuple[str, float], x: ArrayLike, out: Array | None) -> Any:
+    """out = kernel(activation, x) for any shape; straight into ``out`` when its memory is as the engine writes it."""
     x = np.ascontiguousarray(floats := _floats(x)).reshape(-1)
     # An ``out`` that shares only a part of x would change what is still to be read.
     direct = _is_direct(out, x.dtype, floats.shape) and (out is floats or not np.may_share_memory(out, x))
     result = out.reshape(-1) if direct and out is not None else np.empty_like(x)
-    kernel(name, x, result)
+    kernel(activation, x, result)
     return out if direct else _deliver(result.reshape(floats.shape), out)
 
 
@@ -151,7 +167,7 @@ def linear(
     X: ArrayLike,
     W: ArrayLike,
     b: ArrayLike | None = None,
-    activation: str = "identity",
+    activation: str | tuple[str, float] = "identity",
     out: Array | None = None,
     *,
     n_jobs: int | None = None,
@@ -165,8 +181,9 @@ def linear(
     W : array-like (n_in, n_out)
     b : array-like (n_out,), optional
         Intercepts; none when None.
-    activation : str, default="identity"
-        "identity", "logistic" (or "sigmoid"), "tanh", "relu", "leaky_relu", "step", "exp" or "softmax".
+    activation : str or (str, float), default="identity"
+        "softmax", or an elementwise function of this module by its name, such as "sigmoid" or "step"; with its argument
+        as ``("leaky_relu", 0.1)`` or ``("elu", 0.5)``.
     out : array (n, n_out), optional
         Takes the result; must not overlap X or W.
     n_jobs : int or None, default=None
@@ -202,7 +219,8 @@ def linear(
     dtype = np.result_type(X, W, bias)
     if X.shape[1] == 0:  # the engine has no empty layers; a sum of nothing is the term 0 * 0
         X, W = np.zeros((X.shape[0], 1), dtype), np.zeros((1, W.shape[1]), dtype)
-    if W.shape[1] == 0 and activation in _core.ACTIVATIONS[:-1]:
+    name = activation[0] if isinstance(activation, tuple) else activation
+    if W.shape[1] == 0 and name in _core.ACTIVATIONS[:-1]:
         return _deliver(np.empty((X.shape[0], 0), dtype), out)
     direct = _is_direct(out, dtype, (X.shape[0], W.shape[1]))
     result = out if direct and out is not None else np.empty((X.shape[0], W.shape[1]), dtype)
@@ -395,14 +413,16 @@ def relu_grad(x: ArrayLike, out: Array | None = None) -> Any:
     return _elementwise(_core.activate_grad, "relu", x, out)
 
 
-def leaky_relu(x: ArrayLike, out: Array | None = None) -> Any:
-    """The leaky rectified linear unit: x where it is positive, else ``0.01 x``.
+def leaky_relu(x: ArrayLike, out: Array | None = None, *, negative_slope: float = 0.01) -> Any:
+    """The leaky rectified linear unit: x where it is positive, else ``negative_slope * x``.
 
     Parameters
     ----------
     x : array-like of any shape
     out : array of the shape of x, optional
         Takes the result; may be x.
+    negative_slope : float, default=0.01
+        At least 0.
 
     Examples
     --------
@@ -410,11 +430,71 @@ def leaky_relu(x: ArrayLike, out: Array | None = None) -> Any:
     >>> ops.leaky_relu([-2.0, 0.5])
     array([-0.02,  0.5 ])
     """
-    return _elementwise(_core.activate, "leaky_relu", x, out)
+    return _elementwise(_core.activate, ("leaky_relu", negative_slope), x, out)
 
 
-def leaky_relu_grad(x: ArrayLike, out: Array | None = None) -> Any:
-    """Slope of the leaky rectified linear unit: 1 where x is positive, else 0.01.
+def leaky_relu_grad(x: ArrayLike, out: Array | None = None, *, negative_slope: float = 0.01) -> Any:
+    """Slope of the leaky rectified linear unit: 1 where x is positive, else ``negative_slope``.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+    negative_slope : float, default=0.01
+        At least 0.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.leaky_relu_grad([-2.0, 0.5])
+    array([0.01, 1.  ])
+    """
+    return _elementwise(_core.activate_grad, ("leaky_relu", negative_slope), x, out)
+
+
+def elu(x: ArrayLike, out: Array | None = None, *, alpha: float = 1.0) -> Any:
+    """The exponential linear unit of Clevert et al. (2016): x where it is positive, else ``alpha * (exp(x) - 1)``.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+    alpha : float, default=1.0
+        At least 0.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.elu([-2.0, 0.5])
+    array([-0.86466472,  0.5       ])
+    """
+    return _elementwise(_core.activate, ("elu", alpha), x, out)
+
+
+def elu_grad(x: ArrayLike, out: Array | None = None, *, alpha: float = 1.0) -> Any:
+    """Slope of the exponential linear unit: 1 where x is positive, else ``alpha * exp(x)``.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+    alpha : float, default=1.0
+        At least 0.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.elu_grad([-2.0, 0.5])
+    array([0.13533528, 1.        ])
+    """
+    return _elementwise(_core.activate_grad, ("elu", alpha), x, out)
+
+
+def selu(x: ArrayLike, out: Array | None = None) -> Any:
+    """The self-normalising unit of Klambauer et al. (2017): ``1.0507 * elu(x, alpha=1.6733)``.
 
     Parameters
     ----------
@@ -425,10 +505,244 @@ def leaky_relu_grad(x: ArrayLike, out: Array | None = None) -> Any:
     Examples
     --------
     >>> from nnfast import ops
-    >>> ops.leaky_relu_grad([-2.0, 0.5])
-    array([0.01, 1.  ])
+    >>> ops.selu([-2.0, 0.5])
+    array([-1.52016647,  0.52535049])
     """
-    return _elementwise(_core.activate_grad, "leaky_relu", x, out)
+    return _elementwise(_core.activate, "selu", x, out)
+
+
+def selu_grad(x: ArrayLike, out: Array | None = None) -> Any:
+    """Slope of the self-normalising unit.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.selu_grad([-2.0, 0.5])
+    array([0.23793287, 1.05070099])
+    """
+    return _elementwise(_core.activate_grad, "selu", x, out)
+
+
+def gelu(x: ArrayLike, out: Array | None = None) -> Any:
+    """The Gaussian error linear unit of Hendrycks and Gimpel (2016), exactly: x times the share of N(0, 1) below x.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.gelu([-2.0, 0.5])
+    array([-0.04550026,  0.34573123])
+    """
+    return _elementwise(_core.activate, "gelu", x, out)
+
+
+def gelu_grad(x: ArrayLike, out: Array | None = None) -> Any:
+    """Slope of the Gaussian error linear unit: the share of N(0, 1) below x, and x times its density there.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.gelu_grad([-2.0, 0.5])
+    array([-0.0852318 ,  0.86749512])
+    """
+    return _elementwise(_core.activate_grad, "gelu", x, out)
+
+
+def silu(x: ArrayLike, out: Array | None = None) -> Any:
+    """The sigmoid linear unit of Elfwing et al. (2018), also called swish: ``x / (1 + exp(-x))``.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.silu([-2.0, 0.5])
+    array([-0.23840584,  0.31122967])
+    """
+    return _elementwise(_core.activate, "silu", x, out)
+
+
+def silu_grad(x: ArrayLike, out: Array | None = None) -> Any:
+    """Slope of the sigmoid linear unit: ``p + x * p * (1 - p)`` with ``p = logistic(x)``.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.silu_grad([-2.0, 0.5])
+    array([-0.09078425,  0.73996119])
+    """
+    return _elementwise(_core.activate_grad, "silu", x, out)
+
+
+def mish(x: ArrayLike, out: Array | None = None) -> Any:
+    """Mish, of Misra (2019): ``x * tanh(softplus(x))``.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.mish([-2.0, 0.5])
+    array([-0.25250148,  0.37524521])
+    """
+    return _elementwise(_core.activate, "mish", x, out)
+
+
+def mish_grad(x: ArrayLike, out: Array | None = None) -> Any:
+    """Slope of mish.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.mish_grad([-2.0, 0.5])
+    array([-0.10835509,  0.88642438])
+    """
+    return _elementwise(_core.activate_grad, "mish", x, out)
+
+
+def softplus(x: ArrayLike, out: Array | None = None) -> Any:
+    """A smooth rectified linear unit: ``log(1 + exp(x))``.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.softplus([-2.0, 0.5])
+    array([0.12692801, 0.97407698])
+    """
+    return _elementwise(_core.activate, "softplus", x, out)
+
+
+def softplus_grad(x: ArrayLike, out: Array | None = None) -> Any:
+    """Slope of the softplus: ``1 / (1 + exp(-x))``.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.softplus_grad([-2.0, 0.5])
+    array([0.11920292, 0.62245933])
+    """
+    return _elementwise(_core.activate_grad, "softplus", x, out)
+
+
+def hard_sigmoid(x: ArrayLike, out: Array | None = None) -> Any:
+    """A sigmoid of three straight lines: ``x / 6 + 1/2``, between 0 and 1; as in PyTorch and Keras.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.hard_sigmoid([-2.0, 0.5])
+    array([0.16666667, 0.58333333])
+    """
+    return _elementwise(_core.activate, "hard_sigmoid", x, out)
+
+
+def hard_sigmoid_grad(x: ArrayLike, out: Array | None = None) -> Any:
+    """Slope of the hard sigmoid: 1/6 between -3 and 3, else 0.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.hard_sigmoid_grad([-2.0, 0.5])
+    array([0.16666667, 0.16666667])
+    """
+    return _elementwise(_core.activate_grad, "hard_sigmoid", x, out)
+
+
+def softsign(x: ArrayLike, out: Array | None = None) -> Any:
+    """A sigmoid of slow tails: ``x / (1 + |x|)``.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.softsign([-2.0, 0.5])
+    array([-0.66666667,  0.33333333])
+    """
+    return _elementwise(_core.activate, "softsign", x, out)
+
+
+def softsign_grad(x: ArrayLike, out: Array | None = None) -> Any:
+    """Slope of the softsign: ``1 / (1 + |x|)**2``.
+
+    Parameters
+    ----------
+    x : array-like of any shape
+    out : array of the shape of x, optional
+        Takes the result; may be x.
+
+    Examples
+    --------
+    >>> from nnfast import ops
+    >>> ops.softsign_grad([-2.0, 0.5])
+    array([0.11111111, 0.44444444])
+    """
+    return _elementwise(_core.activate_grad, "softsign", x, out)
 
 
 def step(x: ArrayLike, out: Array | None = None) -> Any:

@@ -158,6 +158,9 @@ static void test_gemm(void)
     }
 }
 
+/* Of the activations that have an argument. */
+#define ARGUMENT 0.3
+
 /* The epilogue changes every element as the array functions do. */
 static void test_gemm_epilogue(void)
 {
@@ -175,13 +178,14 @@ static void test_gemm_epilogue(void)
                 for (nnf_index i = 0; i < m; i++) {
                     void *row = element(plain, i * n), *c = element(t.c, i * t.g.ldc);
                     if (epilogue == NNF_ACTIVATE)
-                        kernels->activate(activation, n, row, c);
+                        kernels->activate(activation, ARGUMENT, n, row, c);
                     else
-                        kernels->derive(activation, n, row, element(t.value, i * t.g.ldv), c);
+                        kernels->derive(activation, ARGUMENT, n, row, element(t.value, i * t.g.ldv), c);
                     memcpy(c, element(t.start, i * n), (size_t)n * kernels->size);
                 }
                 t.g.epilogue = (nnf_epilogue)epilogue;
                 t.g.activation = activation;
+                t.g.argument = ARGUMENT;
                 kernels->gemm(&t.g);
                 int wrong = !intact_before(C_SLOT);
                 for (nnf_index i = 0; i < m; i++) {
@@ -309,6 +313,9 @@ static void test_sparse(void)
 
 /* ---- elementwise ------------------------------------------------------------------------------------------------ */
 
+#define SELU_SCALE 1.0507009873554805
+#define SELU_ALPHA 1.6732632423543772
+
 static double one_activation(int activation, double x)
 {
     switch (activation) {
@@ -316,23 +323,41 @@ static double one_activation(int activation, double x)
     case NNF_LOGISTIC: return 1 / (1 + exp(-x));
     case NNF_TANH: return tanh(x);
     case NNF_RELU: return x > 0 ? x : 0;
-    case NNF_LEAKY_RELU: return x > 0 ? x : 0.01 * x;
+    case NNF_LEAKY_RELU: return x > 0 ? x : ARGUMENT * x;
     case NNF_STEP: return x > 0;
     case NNF_EXP: return exp(x);
+    case NNF_ELU: return x > 0 ? x : ARGUMENT * expm1(x);
+    case NNF_SELU: return SELU_SCALE * (x > 0 ? x : SELU_ALPHA * expm1(x));
+    case NNF_GELU: return x * erfc(-x / sqrt(2)) / 2;
+    case NNF_SILU: return x / (1 + exp(-x));
+    case NNF_MISH: return x * tanh(log1p(exp(x)));
+    case NNF_SOFTPLUS: return log1p(exp(x));
+    case NNF_HARD_SIGMOID: return fmin(fmax((x + 3) / 6, 0), 1);
+    case NNF_SOFTSIGN: return x / (1 + fabs(x));
     default: return NAN; /* a new row of activation.def fails until it stands here */
     }
 }
 
-static double one_slope(int activation, double y)
+/* The slope at x, where the value is y. */
+static double one_slope(int activation, double x, double y)
 {
+    const double p = 1 / (1 + exp(-x)), w = tanh(log1p(exp(x)));
     switch (activation) {
     case NNF_IDENTITY: return 1;
     case NNF_LOGISTIC: return y * (1 - y);
     case NNF_TANH: return 1 - y * y;
     case NNF_RELU: return y != 0;
-    case NNF_LEAKY_RELU: return y > 0 ? 1 : 0.01;
+    case NNF_LEAKY_RELU: return y > 0 ? 1 : ARGUMENT;
     case NNF_STEP: return 0;
     case NNF_EXP: return y;
+    case NNF_ELU: return x > 0 ? 1 : ARGUMENT * exp(x);
+    case NNF_SELU: return SELU_SCALE * (x > 0 ? 1 : SELU_ALPHA * exp(x));
+    case NNF_GELU: return erfc(-x / sqrt(2)) / 2 + x * exp(-x * x / 2) / sqrt(2 * 3.14159265358979323846);
+    case NNF_SILU: return p + x * p * (1 - p);
+    case NNF_MISH: return w + x * (1 - w * w) * p;
+    case NNF_SOFTPLUS: return p;
+    case NNF_HARD_SIGMOID: return fabs(x) < 3 ? 1.0 / 6 : 0;
+    case NNF_SOFTSIGN: return 1 / ((1 + fabs(x)) * (1 + fabs(x)));
     default: return NAN;
     }
 }
@@ -341,23 +366,38 @@ static double one_slope(int activation, double y)
  * here. */
 static void test_elementwise(void)
 {
+    enum { OUTPUT, INPUT };
+    static const char slope_from[] = {
+#define NNF_ROW(NAME, name, slope) [NNF_##NAME] = slope,
+#include "activation.def"
+#undef NNF_ROW
+    };
     const double tolerance = 8 * epsilon(dtype);
     for (int activation = 0; activation < NNF_N_ACTIVATIONS; activation++) {
         for (nnf_index n = 0; n <= 3 * kernels->lanes + 1; n++) {
             void *x = fenced(A_SLOT, dtype, n), *d = fenced(B_SLOT, dtype, n), *out = fenced(C_SLOT, dtype, n);
-            void *slope = fenced(START_SLOT, dtype, n);
+            void *slope = fenced(START_SLOT, dtype, n), *both = fenced(SPARE_SLOT, dtype, n);
+            double alone[64];
             fill(dtype, x, n, random_number);
+            for (nnf_index j = 0; j < n; j++)
+                put(dtype, x, j, 4 * get(dtype, x, j));
             fill(dtype, d, n, random_number);
             int wrong = 0;
-            kernels->activate(activation, n, out, x);
-            kernels->derive(activation, n, slope, out, d);
+            kernels->activate(activation, ARGUMENT, n, out, x);
+            const void *from = slope_from[activation] == INPUT ? x : out;
+            kernels->derive(activation, ARGUMENT, n, slope, from, d);
+            kernels->activate_with_slope(activation, ARGUMENT, n, both, alone, x);
+            wrong += !same(both, out, n) + !intact_before(SPARE_SLOT);
             for (nnf_index j = 0; j < n; j++) {
-                const double y = get(dtype, out, j), expected = get(dtype, d, j) * one_slope(activation, y);
-                wrong += !(fabs(y - one_activation(activation, get(dtype, x, j))) <= tolerance);
-                wrong += !(fabs(get(dtype, slope, j) - expected) <= tolerance);
+                const double at = get(dtype, x, j), y = get(dtype, out, j), exact = one_activation(activation, at);
+                const double rise = one_slope(activation, at, y), allowed = tolerance * fmax(1, fabs(exact));
+                wrong += !(fabs(y - exact) <= allowed);
+                wrong += !(fabs(get(dtype, slope, j) - get(dtype, d, j) * rise) <= allowed);
+                wrong += !(fabs(get(dtype, alone, j) - rise) <= allowed);
             }
-            kernels->derive(activation, n, d, out, d); /* in place */
-            kernels->activate(activation, n, x, x);
+            kernels->derive(activation, ARGUMENT, n, d, from, d); /* in place */
+            kernels->activate_with_slope(activation, ARGUMENT, n, both, alone, x);
+            kernels->activate(activation, ARGUMENT, n, x, x);
             wrong += !same(d, slope, n) + !same(x, out, n) + !intact_before(C_SLOT) + !intact_before(START_SLOT);
             check(wrong == 0, "%s " WHERE ": n %td", nnf_activation_name(activation), HERE, n);
         }

@@ -40,6 +40,32 @@ static long double logisticl(long double x)
     return (x < 0 ? e : 1.0L) / (1.0L + e);
 }
 
+/* The others, in both types. Each is written so that it loses nothing to cancellation, underflow or infinity. */
+static long double elul(long double x) { return x > 0 ? x : expm1l(x); }
+static long double selul(long double x)
+{
+    return 1.0507009873554804934193349852946L * (x > 0 ? x : 1.6732632423543772848170429916717L * expm1l(x));
+}
+static long double gelul(long double x) { return isinf(x) ? fmaxl(x, 0) : x * erfcl(-x * sqrtl(0.5L)) / 2; }
+static long double silul(long double x) { return x < -11000 ? 0 : x / (1 + expl(-x)); }
+static long double mishl(long double x)
+{
+    const long double e = expl(x < 40 ? x : 40), n = e * (e + 2);
+    return x < -11000 ? 0 : x * (n / (n + 2));
+}
+static long double softplusl(long double x) { return (x > 0 ? x : isnan(x) ? x : 0) + log1pl(expl(-fabsl(x))); }
+static long double hard_sigmoidl(long double x) { return x < -3 ? 0 : x > 3 ? 1 : (x + 3) / 6; }
+static long double softsignl(long double x) { return isinf(x) ? copysignl(1, x) : x / (1 + fabsl(x)); }
+
+static double elu(double x) { return (double)elul((long double)x); }
+static double selu(double x) { return (double)selul((long double)x); }
+static double gelu(double x) { return (double)gelul((long double)x); }
+static double silu(double x) { return (double)silul((long double)x); }
+static double mish(double x) { return (double)mishl((long double)x); }
+static double softplus(double x) { return (double)softplusl((long double)x); }
+static double hard_sigmoid(double x) { return (double)hard_sigmoidl((long double)x); }
+static double softsign(double x) { return (double)softsignl((long double)x); }
+
 enum { LOG = -1 }; /* no activation: it has an entry of its own in the kernel table */
 
 typedef struct function {
@@ -48,13 +74,22 @@ typedef struct function {
     double (*reference)(double);
     long double (*wide_reference)(long double);
     double limit[2]; /* the promised largest error in ULP, by nnf_dtype */
+    int bends;       /* 1: it falls somewhere, or has roundings that fall now and then */
 } function;
 
 static const function functions[] = {
-    {"exp", NNF_EXP, exp, expl, {2.5, 4}},
-    {"log", LOG, log, logl, {2, 4}},
-    {"tanh", NNF_TANH, tanh, tanhl, {2.5, 4}},
-    {"logistic", NNF_LOGISTIC, logistic, logisticl, {3, 4}},
+    {"exp", NNF_EXP, exp, expl, {2.5, 4}, 0},
+    {"log", LOG, log, logl, {2, 4}, 0},
+    {"tanh", NNF_TANH, tanh, tanhl, {2.5, 4}, 0},
+    {"logistic", NNF_LOGISTIC, logistic, logisticl, {3, 4}, 0},
+    {"elu", NNF_ELU, elu, elul, {2.5, 4}, 0},
+    {"selu", NNF_SELU, selu, selul, {2.5, 4}, 0},
+    {"gelu", NNF_GELU, gelu, gelul, {6, 6}, 1},
+    {"silu", NNF_SILU, silu, silul, {3, 4}, 1},
+    {"mish", NNF_MISH, mish, mishl, {4, 4}, 1},
+    {"softplus", NNF_SOFTPLUS, softplus, softplusl, {2.5, 4}, 1},
+    {"hard_sigmoid", NNF_HARD_SIGMOID, hard_sigmoid, hard_sigmoidl, {1.5, 1.5}, 0},
+    {"softsign", NNF_SOFTSIGN, softsign, softsignl, {1.5, 1.5}, 1},
 };
 
 enum { N_FUNCTIONS = sizeof functions / sizeof functions[0] };
@@ -65,7 +100,7 @@ static void apply(const isa *on, nnf_dtype dtype, const function *f, int n, void
     if (f->activation == LOG)
         kernels->log(n, out, x);
     else
-        kernels->activate(f->activation, n, out, x);
+        kernels->activate(f->activation, nnf_activation_argument(f->activation), n, out, x);
 }
 
 /* Error of `got` in ULP of the exact value; infinity counts as the power of two that follows the largest number. A
@@ -238,7 +273,7 @@ static const double turning_points[2][16] = {
      0.7071067811865476, 1.4142135623730951, 1},
 };
 
-/* All four functions never decrease; errors and bits are judged as well. */
+/* Most functions never decrease; errors and bits are judged as well. */
 static void test_turning_points(nnf_dtype dtype)
 {
     enum { POINTS = sizeof turning_points[0] / sizeof turning_points[0][0] };
@@ -258,8 +293,8 @@ static void test_turning_points(nnf_dtype dtype)
                 apply(&isas[i], dtype, &functions[f], BLOCK, out, x);
                 for (int j = 1; j < BLOCK; j++)
                     falls += get(dtype, out, j) < get(dtype, out, j - 1);
-                check(falls == 0, "%s, %s, float%d: falls %d times near %a", functions[f].name, isas[i].name,
-                      bits_of(dtype), falls, turning_points[dtype][p]);
+                check(falls == 0 || functions[f].bends, "%s, %s, float%d: falls %d times near %a", functions[f].name,
+                      isas[i].name, bits_of(dtype), falls, turning_points[dtype][p]);
             }
         }
     }
@@ -319,7 +354,7 @@ static void test_exact_values(const isa *on, nnf_dtype dtype)
     for (size_t i = 0; i < sizeof slopes / sizeof slopes[0]; i++) {
         put(dtype, &x, 0, slopes[i].x);
         put(dtype, &y, 0, slopes[i].y);
-        kernels->derive(slopes[i].activation, 1, &out, &x, &one);
+        kernels->derive(slopes[i].activation, nnf_activation_argument(slopes[i].activation), 1, &out, &x, &one);
         check(same_bits(dtype, &out, &y, 0), "%s, float%d: slope where f is %a: %a, not %a", on->name, bits_of(dtype),
               slopes[i].x, get(dtype, &out, 0), slopes[i].y);
     }
