@@ -33,6 +33,7 @@ from sklearn.ensemble import (
     VotingClassifier,
     VotingRegressor,
 )
+from sklearn.exceptions import NotFittedError
 from sklearn.feature_selection import RFE, SelectFromModel
 from sklearn.inspection import DecisionBoundaryDisplay, permutation_importance
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -638,3 +639,54 @@ def test_several_columns_of_labels_are_too_many_for_perceptron():
     got, want = (outcome(lambda m=m: m.fit(X, labels[:, None] + np.arange(2))) for m in both("Perceptron"))
     assert got == want
     assert want[0] is not None
+
+
+# ---- the hidden layers as features -----------------------------------------------------------------------------------
+
+
+def test_transform_gives_the_values_of_a_hidden_layer():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((80, 5)).astype(np.float32), rng.integers(0, 3, 80)
+    model = nnfast.MLPClassifier((7, 4), activation=["tanh", "relu"], max_iter=3, random_state=0).fit(X, y)
+    first = nnfast.ops.linear(X, model.coefs_[0], model.intercepts_[0], "tanh")
+    second = nnfast.ops.linear(first, model.coefs_[1], model.intercepts_[1], "relu")
+    for layer, expected in ((0, first), (-2, first), (1, second), (-1, second)):
+        np.testing.assert_array_equal(model.transform(X, layer=layer), expected)
+    np.testing.assert_array_equal(model.transform(X), second)
+    np.testing.assert_array_equal(model.transform(csr_array(X)), second)
+    assert model.transform(X).dtype == np.float32
+    np.testing.assert_array_equal(clone(model).fit_transform(X, y), second)
+    # What is left of the network is linear in them.
+    scores = nnfast.ops.linear(model.transform(X), model.coefs_[2], model.intercepts_[2], "softmax")
+    np.testing.assert_array_equal(model.predict_proba(X), scores)
+
+    for layer in (2, -3):
+        with pytest.raises(ValueError, match="from -2 to 1: there are 2 hidden layers"):
+            model.transform(X, layer=layer)
+    linear = nnfast.MLPRegressor(hidden_layer_sizes=(), max_iter=2).fit(X, y)
+    with pytest.raises(ValueError, match="there are 0 hidden layers"):
+        linear.transform(X)
+    with pytest.raises(NotFittedError):
+        nnfast.MLPRegressor().transform(X)
+
+
+def test_names_of_hidden_units():
+    X = pandas.DataFrame(np.random.default_rng(0).standard_normal((40, 3)), columns=list("abc"))
+    y = X["a"] - X["b"]
+    model = (
+        nnfast.MLPRegressor(hidden_layer_sizes=(4, 2), max_iter=3, random_state=0)
+        .set_output(transform="pandas")
+        .fit(X, y)
+    )
+    assert list(model.get_feature_names_out()) == ["mlpregressor0", "mlpregressor1"]
+    for layer, width in ((0, 4), (1, 2)):
+        frame = model.transform(X, layer=layer)
+        assert list(frame.columns) == [f"mlpregressor{unit}" for unit in range(width)]
+        assert frame.index.equals(X.index)
+    with pytest.raises(ValueError, match="input_features is not equal to feature_names_in_"):
+        model.get_feature_names_out(["x", "y", "z"])
+    features = make_pipeline(
+        StandardScaler(), nnfast.MLPRegressor(hidden_layer_sizes=(4, 2), max_iter=3, random_state=0), Ridge()
+    )
+    features.set_output(transform="polars").fit(X, y)
+    assert features[:-1].transform(X).columns == ["mlpregressor0", "mlpregressor1"]

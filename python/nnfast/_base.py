@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult, minimize
-from sklearn.base import BaseEstimator, _fit_context, is_classifier
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context, is_classifier
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring, get_scorer_names
@@ -32,6 +32,7 @@ from sklearn.utils.fixes import _get_additional_lbfgs_options_dict
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from nnfast._hidden import HiddenLayers
 from nnfast._network import (
     HIDDEN_ACTIVATIONS,
     MLP,
@@ -160,7 +161,7 @@ def _attributes(weights: Callable[[], tuple[list[Array], list[Array]]]) -> Calla
     return lambda: dict(zip(("coefs_", "intercepts_"), weights(), strict=True))
 
 
-class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
+class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimator, ABC):
     """Base of the MLP estimators. Subclasses say what y means; everything about training is here."""
 
     _parameter_constraints: ClassVar[dict] = {
@@ -648,6 +649,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
 
