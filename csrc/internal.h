@@ -210,7 +210,9 @@ typedef struct nnf_layer {
     void *w_transposed;   /* (n_out, n_in) packed; NULL in layer 0, which passes no gradient on, and with few columns */
     void *squares;        /* (n_blocks, padded_out) column sums of W^2 a block */
     void *out, *delta;    /* (max_batch, ld) f(z) and dL/dz */
-    void *slope;          /* (max_batch, ld) f'(z) where it cannot be told from f(z), else NULL */
+    double dropout;       /* share of the units that an epoch drops */
+    void *slope;          /* (max_batch, ld) df/dz where it cannot be told from f(z): for some activations, and where
+                           * units are dropped. Else NULL */
     const void **out_rows, **delta_rows; /* (max_batch) pointers to their rows */
 } nnf_layer;
 
@@ -225,6 +227,9 @@ struct nnf_network {
     const void **x_rows, **y_rows;  /* (max_batch) rows of the running batch */
     void *x_copy;                   /* (max_batch, x_ld) room for a copy of those of X; NULL where none will be made */
     nnf_index x_ld;
+    nnf_index *row_numbers;         /* (max_batch) of those rows in X; NULL without dropout */
+    bool dropping;                  /* units are dropped: in an epoch, not when gradients are asked for */
+    uint64_t noise;                 /* of the running epoch */
     nnf_sparse_row *x_sparse;       /* (max_batch) its rows when X is sparse; NULL in a network for dense X only */
     nnf_sparse_row *segments;       /* (n_threads, max_batch) parts of those rows; see train.c */
     bool sparse;                    /* X of the running epoch is sparse */

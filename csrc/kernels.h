@@ -138,6 +138,11 @@ typedef struct nnf_kernels {
 
     /* slope = f'(x) and out = f(x), in the bits of the two above; out may be x. */
     void (*activate_with_slope)(int activation, double argument, nnf_index n, void *out, void *slope, const void *x);
+
+    /* Units first .. first + n - 1 of a row: out and slope *= 0 for those that are dropped, each with the probability
+     * `rate`, and 1 / (1 - rate) for the others. Which: csrc/kernels/dropout.inc.h. */
+    void (*dropout)(nnf_index n, void *out, void *slope, nnf_index first, double rate, uint64_t key);
+
     void (*log)(nnf_index n, void *out, const void *x);
 
     /* Whether all n elements are finite. */

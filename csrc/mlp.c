@@ -51,6 +51,8 @@ nnf_status nnf_check_layers(const nnf_config *config)
         const int last = l == config->n_layers - 1 ? NNF_SOFTMAX : NNF_N_ACTIVATIONS - 1;
         if (config->activations[l] < 0 || config->activations[l] > last)
             return NNF_BAD_CONFIG;
+        if (config->dropout != NULL && !(config->dropout[l] >= 0 && config->dropout[l] < 1))
+            return NNF_BAD_CONFIG;
         const double argument = nnf_argument_of(config, l);
         if (!isnan(nnf_activation_argument(config->activations[l])) && !(argument >= 0 && isfinite(argument)))
             return NNF_BAD_CONFIG;
@@ -128,6 +130,7 @@ static void lay_out(nnf_arena *arena, const nnf_config *config, nnf_network *net
     const nnf_index max_batch = config->max_batch;
     const size_t size = kernels->size;
     nnf_layer *layers = nnf_take(arena, config->n_layers, 1, sizeof *layers);
+    bool drops = false;
 
     for (int l = 0; l < config->n_layers; l++) {
         const nnf_index n_in = config->sizes[l], n_out = config->sizes[l + 1];
@@ -141,7 +144,9 @@ static void lay_out(nnf_arena *arena, const nnf_config *config, nnf_network *net
             .ld = nnf_row_distance(kernels, n_out),
             .activation = config->activations[l],
             .argument = nnf_argument_of(config, l),
+            .dropout = config->dropout != NULL && l < config->n_layers - 1 ? config->dropout[l] : 0,
         };
+        drops = drops || layer.dropout > 0;
         for (int part = NNF_PARAMETERS; part <= NNF_GRADIENTS; part++) {
             if (!keeps(config, part))
                 continue;
@@ -154,7 +159,7 @@ static void lay_out(nnf_arena *arena, const nnf_config *config, nnf_network *net
         layer.squares = nnf_take(arena, layer.n_blocks, layer.padded_out, size);
         layer.out = nnf_take(arena, max_batch, layer.ld, size);
         layer.delta = nnf_take(arena, max_batch, layer.ld, size);
-        if (slope_needs_input(layer.activation))
+        if (slope_needs_input(layer.activation) || layer.dropout > 0)
             layer.slope = nnf_take(arena, max_batch, layer.ld, size);
         layer.out_rows = nnf_take(arena, max_batch, 1, sizeof *layer.out_rows);
         layer.delta_rows = nnf_take(arena, max_batch, 1, sizeof *layer.delta_rows);
@@ -183,6 +188,7 @@ static void lay_out(nnf_arena *arena, const nnf_config *config, nnf_network *net
         .layers = layers,
         .x_rows = nnf_take(arena, max_batch, 1, sizeof *network->x_rows),
         .y_rows = nnf_take(arena, max_batch, 1, sizeof *network->y_rows),
+        .row_numbers = drops ? nnf_take(arena, max_batch, 1, sizeof *network->row_numbers) : NULL,
         .x_copy = copies_x ? nnf_take(arena, max_batch, x_ld, size) : NULL,
         .x_ld = x_ld,
         .x_sparse = config->sparse ? nnf_take(arena, max_batch, 1, sizeof *network->x_sparse) : NULL,
@@ -405,16 +411,28 @@ nnf_dense nnf_dense_view(const nnf_layer *layer)
     };
 }
 
-/* z becomes f(z), and the slope is kept, for the rows and panels given. */
-static void activate_and_keep(const nnf_network *network, const nnf_layer *layer, nnf_range rows, nnf_range panels)
+/* The finalizer of splitmix64 (Steele, Lea and Flood 2014). */
+static uint64_t scramble(uint64_t x)
+{
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+/* z becomes f(z), and the slope is kept, for the rows and panels given; both 0 of units that are dropped. */
+static void activate_and_keep(const nnf_network *network, int l, nnf_range rows, nnf_range panels)
 {
     const nnf_kernels *kernels = network->kernels;
+    const nnf_layer *layer = &network->layers[l];
+    const uint64_t key = scramble(network->noise + (uint64_t)l * 0x9e3779b97f4a7c15u);
     const nnf_index first = panels.begin * kernels->panel;
     const nnf_index n = nnf_min(panels.end * kernels->panel, layer->padded_out) - first;
     for (nnf_index i = rows.begin; i < rows.end; i++) {
         void *out = nnf_at(kernels, layer->out, i * layer->ld + first);
-        kernels->activate_with_slope(layer->activation, layer->argument, n, out,
-                                     nnf_at(kernels, layer->slope, i * layer->ld + first), out);
+        void *slope = nnf_at(kernels, layer->slope, i * layer->ld + first);
+        kernels->activate_with_slope(layer->activation, layer->argument, n, out, slope, out);
+        if (network->dropping && layer->dropout > 0)
+            kernels->dropout(n, out, slope, first, layer->dropout, scramble(key + (uint64_t)network->row_numbers[i]));
     }
 }
 
@@ -429,7 +447,7 @@ void nnf_layer_forward(const nnf_network *network, int l, nnf_range rows, nnf_ra
     nnf_dense_forward(network->kernels, &view, rows.end - rows.begin, nnf_layer_input(network, l, rows.begin),
                       nnf_at(network->kernels, out, rows.begin * layer->ld), layer->ld, false, panels);
     if (!last && layer->slope != NULL)
-        activate_and_keep(network, layer, rows, panels);
+        activate_and_keep(network, l, rows, panels);
 }
 
 void nnf_layer_output(const nnf_network *network, nnf_range rows, bool weighted)

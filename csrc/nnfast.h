@@ -141,6 +141,8 @@ typedef struct nnf_config {
     int solver;                /* nnf_solver } reads these    */
     double alpha;              /* L2 penalty on the weights, 1/2 alpha |W|^2 / batch rows */
     double momentum, beta_1, beta_2, epsilon;
+    const double *dropout;     /* (n_layers) share of each layer's units to drop while an epoch trains, in [0, 1); that
+                                * of the last does not count. NULL: none */
     int n_groups;              /* softmaxes side by side in the output layer; 0: one over all outputs */
     const nnf_index *groups;   /* (n_groups) outputs of each, sizes[n_layers] in all; only with softmax */
     nnf_index max_batch;       /* most rows of one training step */
@@ -198,6 +200,7 @@ typedef struct nnf_epoch {
     const nnf_index *order;  /* (n) row numbers, or NULL for 0, 1, 2, ... */
     nnf_index batch;         /* rows a step, 1 .. max_batch */
     const double *rates;     /* (number of batches) learning rate of each step, Adam's bias corrections included */
+    uint64_t noise;          /* which units are dropped: by this number, the layer, the row's number and the unit's */
     int (*poll)(void);       /* asked about 20 times a second by the calling thread; non-zero stops. NULL: never */
 } nnf_epoch;
 

@@ -42,6 +42,8 @@ static void point_to_rows(const epoch_job *job, nnf_index first, nnf_range rows)
             network->x_rows[i] = x;
         }
         network->y_rows[i] = nnf_at(kernels, data->Y, row * data->ldy);
+        if (network->row_numbers != NULL)
+            network->row_numbers[i] = row;
         if (data->weights != NULL)
             network->row_weight[i] = data->weights[row];
     }
@@ -416,6 +418,8 @@ static nnf_status run(nnf_network *network, const nnf_epoch *epoch, int solver, 
             return NNF_BAD_ARGUMENT;
 
     network->sparse = data->X.indptr != NULL;
+    network->dropping = solver != NNF_GRADIENT;
+    network->noise = epoch->noise;
     epoch_job job = {
         .network = network, .epoch = epoch, .loss = loss, .solver = solver, .poll = nnf_poll_start(epoch->poll),
     };

@@ -28,7 +28,10 @@ from nnfast import MLP, MLPClassifier, MLPRegressor, _core
 
 
 # What nnfast adds, with defaults that change nothing.
-PARAMETERS = {"MLPClassifier": ["n_jobs", "scoring", "class_weight"], "MLPRegressor": ["n_jobs", "scoring"]}
+PARAMETERS = {
+    "MLPClassifier": ["n_jobs", "scoring", "class_weight", "dropout"],
+    "MLPRegressor": ["n_jobs", "scoring", "dropout"],
+}
 ARGUMENTS = {"X_val", "y_val", "sample_weight_val"}  # of fit
 
 

@@ -1,6 +1,6 @@
 /*
  * kernels.inc.h: turns one vector header into the kernel table of an ISA. An isa_<name>.c file includes its
- * simd_<name>.h, defines NNF_TABLE, and includes this. The four templates are read once for float, once for double; in
+ * simd_<name>.h, defines NNF_TABLE, and includes this. The five templates are read once for float, once for double; in
  * them
  *
  *   T, VT, MT, IT   the element type, its vector, lane mask and integer vector     (float: float, f32_v, f32_m, f32_i)
@@ -24,6 +24,7 @@ _Static_assert((int)NNF_FEW_COLUMNS <= (int)F64_LANES * NNF_TILE_VECTORS, "few c
         .activate = V(activate),                           \
         .derive = V(derive),                               \
         .activate_with_slope = V(activate_with_slope),     \
+        .dropout = V(dropout),                             \
         .log = V(log_array),                               \
         .finite = V(finite),                               \
         .both_classes = V(both_classes),                   \
@@ -51,6 +52,7 @@ _Static_assert((int)NNF_FEW_COLUMNS <= (int)F64_LANES * NNF_TILE_VECTORS, "few c
 #define SMALLEST_NORMAL FLT_MIN
 #include "activation.inc.h"
 #include "rowops.inc.h"
+#include "dropout.inc.h"
 #include "gemm_ukr.inc.h"
 #include "update.inc.h"
 static const nnf_kernels f32_kernels = KERNEL_TABLE;
@@ -75,6 +77,7 @@ static const nnf_kernels f32_kernels = KERNEL_TABLE;
 #define SMALLEST_NORMAL DBL_MIN
 #include "activation.inc.h"
 #include "rowops.inc.h"
+#include "dropout.inc.h"
 #include "gemm_ukr.inc.h"
 #include "update.inc.h"
 static const nnf_kernels f64_kernels = KERNEL_TABLE;

@@ -106,6 +106,9 @@ NNF_INLINE f32_i f32_isub(f32_i a, f32_i b) { return _mm256_sub_epi32(a, b); }
 NNF_INLINE f64_i f64_isub(f64_i a, f64_i b) { return _mm256_sub_epi64(a, b); }
 NNF_INLINE f32_i f32_iand(f32_i a, f32_i b) { return _mm256_and_si256(a, b); }
 NNF_INLINE f64_i f64_iand(f64_i a, f64_i b) { return _mm256_and_si256(a, b); }
+NNF_INLINE f32_i f32_ixor(f32_i a, f32_i b) { return _mm256_xor_si256(a, b); }
+NNF_INLINE f64_i f64_ixor(f64_i a, f64_i b) { return _mm256_xor_si256(a, b); }
+NNF_INLINE f32_i f32_imul(f32_i a, f32_i b) { return _mm256_mullo_epi32(a, b); }
 NNF_INLINE f32_i f32_ishl(f32_i a, int count) { return _mm256_slli_epi32(a, count); }
 NNF_INLINE f64_i f64_ishl(f64_i a, int count) { return _mm256_slli_epi64(a, count); }
 NNF_INLINE f32_i f32_ishr(f32_i a, int count) { return _mm256_srli_epi32(a, count); }

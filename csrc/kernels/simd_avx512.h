@@ -100,6 +100,9 @@ NNF_INLINE f32_i f32_isub(f32_i a, f32_i b) { return _mm512_sub_epi32(a, b); }
 NNF_INLINE f64_i f64_isub(f64_i a, f64_i b) { return _mm512_sub_epi64(a, b); }
 NNF_INLINE f32_i f32_iand(f32_i a, f32_i b) { return _mm512_and_si512(a, b); }
 NNF_INLINE f64_i f64_iand(f64_i a, f64_i b) { return _mm512_and_si512(a, b); }
+NNF_INLINE f32_i f32_ixor(f32_i a, f32_i b) { return _mm512_xor_si512(a, b); }
+NNF_INLINE f64_i f64_ixor(f64_i a, f64_i b) { return _mm512_xor_si512(a, b); }
+NNF_INLINE f32_i f32_imul(f32_i a, f32_i b) { return _mm512_mullo_epi32(a, b); }
 NNF_INLINE f32_i f32_ishl(f32_i a, int count) { return _mm512_slli_epi32(a, (unsigned)count); }
 NNF_INLINE f64_i f64_ishl(f64_i a, int count) { return _mm512_slli_epi64(a, (unsigned)count); }
 NNF_INLINE f32_i f32_ishr(f32_i a, int count) { return _mm512_srli_epi32(a, (unsigned)count); }

@@ -116,6 +116,9 @@ NNF_INLINE f32_i f32_iand(f32_i a, f32_i b) { return vandq_u32(a, b); }
 NNF_INLINE f64_i f64_iand(f64_i a, f64_i b) { return vandq_u64(a, b); }
 
 /* The shift intrinsics want a literal, which a parameter is not at -O0; operators compile to the same. */
+NNF_INLINE f32_i f32_ixor(f32_i a, f32_i b) { return veorq_u32(a, b); }
+NNF_INLINE f64_i f64_ixor(f64_i a, f64_i b) { return veorq_u64(a, b); }
+NNF_INLINE f32_i f32_imul(f32_i a, f32_i b) { return vmulq_u32(a, b); }
 NNF_INLINE f32_i f32_ishl(f32_i a, int count) { return a << vdupq_n_u32((uint32_t)count); }
 NNF_INLINE f64_i f64_ishl(f64_i a, int count) { return a << vdupq_n_u64((uint64_t)count); }
 NNF_INLINE f32_i f32_ishr(f32_i a, int count) { return a >> vdupq_n_u32((uint32_t)count); }

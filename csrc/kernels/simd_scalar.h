@@ -23,7 +23,8 @@
  *   max(a, b)                 a < b ? b : a; callers must not rely on what NaN gives
  *   bits(v)  from_bits(i)     the same bits as integers, as floats
  *   iset1(x)                  all lanes x
- *   iadd  isub  iand          modulo 2^32 (2^64), bitwise
+ *   iadd  isub  iand  ixor    modulo 2^32 (2^64), bitwise
+ *   imul                      modulo 2^32; f32_ only
  *   ishl(i, count)  ishr      shifts by a compile-time constant; ishr brings in zeros
  *   transpose(r)              r[0] .. r[F32_LANES - 1] as the rows of a square matrix, transposed in place
  */

@@ -36,6 +36,8 @@ NNF_INLINE V(i) V(iset1)(INT x) { return (UINT)x; }
 NNF_INLINE V(i) V(iadd)(V(i) a, V(i) b) { return a + b; }
 NNF_INLINE V(i) V(isub)(V(i) a, V(i) b) { return a - b; }
 NNF_INLINE V(i) V(iand)(V(i) a, V(i) b) { return a & b; }
+NNF_INLINE V(i) V(ixor)(V(i) a, V(i) b) { return a ^ b; }
+NNF_INLINE V(i) V(imul)(V(i) a, V(i) b) { return a * b; }
 NNF_INLINE V(i) V(ishl)(V(i) a, int count) { return a << count; }
 NNF_INLINE V(i) V(ishr)(V(i) a, int count) { return a >> count; }
 

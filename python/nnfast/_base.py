@@ -46,6 +46,7 @@ from nnfast._network import (
     dense_rows,
     forward,
     hidden_activations,
+    hidden_dropout,
     is_sound,
     reshuffle,
 )
@@ -189,6 +190,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "n_jobs": [Interval(Integral, None, -1, closed="right"), Interval(Integral, 1, None, closed="left"), None],
+        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
         "scoring": [StrOptions({*get_scorer_names(), "loss"}), callable, None],
     }
 
@@ -287,6 +289,15 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
                 f"{{{', '.join(HIDDEN_ACTIVATIONS)}, sigmoid}}, a pair of 'leaky_relu' or 'elu' and a number >= 0, "
                 f"or a list with one of these for each hidden layer: {error}"
             ) from None
+        try:
+            drops = any(hidden_dropout(self.dropout, len(hidden_layer_sizes)))
+        except (TypeError, ValueError) as error:
+            raise InvalidParameterError(
+                f"The 'dropout' parameter of {type(self).__name__} must be a float in the range [0.0, 1.0), or a list "
+                f"with one for each hidden layer: {error}"
+            ) from None
+        if drops and self.solver not in STOCHASTIC_SOLVERS:
+            raise ValueError(f"dropout needs a stochastic solver: {self.solver} wants the same loss at every call.")
         afresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         given = X, y, sample_weight
         X, y = self._check_data(X, y, reset=afresh)
@@ -303,7 +314,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         if afresh:
             network = self._new_network(layer_sizes, X.dtype, random_state=rng)
         else:
-            network = self._continued_network(layer_sizes, X.dtype, incremental)
+            network = self._continued_network(layer_sizes, X.dtype, incremental, rng)
         self.n_layers_ = len(network.coefs_) + 1
         self.n_outputs_ = Y.shape[1]
         self.out_activation_ = network.out_activation_
@@ -395,10 +406,13 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
             beta_1=self.beta_1,
             beta_2=self.beta_2,
             epsilon=self.epsilon,
+            dropout=self.dropout,
             **start,
         )
 
-    def _continued_network(self, layer_sizes: list[int], dtype: np.dtype, incremental: bool) -> MLP:
+    def _continued_network(
+        self, layer_sizes: list[int], dtype: np.dtype, incremental: bool, rng: np.random.RandomState
+    ) -> MLP:
         """The network to train on, with the weights that stand in `coefs_` and `intercepts_`.
 
         They are the user's to edit or replace, their dtype and hidden layers included. partial_fit keeps the optimizer,
@@ -417,10 +431,14 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
             network.activation = self.activation
             network.alpha = self.alpha
             network.n_jobs = self.n_jobs
+            network.set_dropout(self.dropout, rng)
             return network
         common = np.result_type(*weights)
         return self._new_network(
-            sizes, common if common in (np.float32, np.float64) else dtype, start=(self.coefs_, self.intercepts_)
+            sizes,
+            common if common in (np.float32, np.float64) else dtype,
+            start=(self.coefs_, self.intercepts_),
+            random_state=rng,
         )
 
     def _reset(self, afresh: bool, stochastic: bool, validated: bool) -> None:

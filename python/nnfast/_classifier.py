@@ -146,6 +146,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ``sample_weight``, also of the rows that early stopping sets aside, not of ``X_val``. ``partial_fit`` takes no
         'balanced'. Not in scikit-learn.
 
+    dropout : float or array-like of float, default=0.0
+        Share of the units of the hidden layers, of all alike or of each, that are set to 0 for a row in training, in
+        [0, 1); the others are multiplied by ``1 / (1 - dropout)`` [2]_. Other ones in every epoch; none when
+        predicting and validating. The losses of training are those with units dropped. Not in scikit-learn.
+
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,), or a list of them
@@ -222,6 +227,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     ----------
     .. [1] Kingma, D. P. and Ba, J. "Adam: A method for stochastic optimization." arXiv:1412.6980 (2014).
 
+    .. [2] Srivastava, N. et al. "Dropout: A simple way to prevent neural networks from overfitting." Journal of Machine
+       Learning Research 15 (2014).
+
     Examples
     --------
     >>> from nnfast import MLPClassifier
@@ -275,6 +283,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         n_jobs=None,
         scoring=None,
         class_weight=None,
+        dropout=0.0,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -302,6 +311,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.n_jobs = n_jobs
         self.scoring = scoring
         self.class_weight = class_weight
+        self.dropout = dropout
 
     def _learn_target(self, y: Array, incremental: bool) -> None:
         if hasattr(self, "classes_") and self.warm_start:

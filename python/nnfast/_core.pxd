@@ -1,6 +1,6 @@
 # The declarations of csrc/nnfast.h that the binding uses. nnfast.h documents them.
 
-from libc.stdint cimport int32_t, uint32_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 cdef extern from "nnfast.h" nogil:
     ctypedef Py_ssize_t nnf_index
@@ -66,6 +66,7 @@ cdef extern from "nnfast.h" nogil:
         double beta_1
         double beta_2
         double epsilon
+        const double *dropout
         int n_groups
         const nnf_index *groups
         nnf_index max_batch
@@ -93,6 +94,7 @@ cdef extern from "nnfast.h" nogil:
         const nnf_index *order
         nnf_index batch
         const double *rates
+        uint64_t noise
         int (*poll)() except -1 nogil
 
     ctypedef struct nnf_loss_sum:

@@ -78,6 +78,7 @@ class Network:
         beta_2: float = ...,
         epsilon: float = ...,
         groups: Sequence[int] = ...,
+        dropout: Sequence[float] = ...,
         max_batch: int = ...,
         sparse: bool = ...,
         keep_gradients: bool = ...,
@@ -94,6 +95,7 @@ class Network:
         batch_size: int,
         rates: NDArray[Any],
         weights: NDArray[Any] | None = ...,
+        noise: int = ...,
     ) -> tuple[float, float, int]: ...
     @property
     def steps(self) -> int: ...

@@ -606,11 +606,12 @@ cdef class Network:
     cdef nnf_network *network
     cdef _Description description
     cdef _Data held
+    cdef double *dropout
     cdef readonly nnf_index steps  # finished in the last epoch, also when it was interrupted
 
     def __cinit__(self, str format, sizes, activations, str loss, str solver, *, double alpha=0.0, double momentum=0.9,
-                  double beta_1=0.9, double beta_2=0.999, double epsilon=1e-8, groups=(), nnf_index max_batch=1,
-                  bint sparse=False, bint keep_gradients=False, int n_threads=1):
+                  double beta_1=0.9, double beta_2=0.999, double epsilon=1e-8, groups=(), dropout=(),
+                  nnf_index max_batch=1, bint sparse=False, bint keep_gradients=False, int n_threads=1):
         self.description = _Description(format, sizes, activations, groups, n_threads)
         cdef nnf_config *config = &self.description.config
         config.loss = _row(LOSSES, loss, "loss")
@@ -620,6 +621,15 @@ cdef class Network:
         config.beta_1 = beta_1
         config.beta_2 = beta_2
         config.epsilon = epsilon
+        if len(dropout) > 0:  # a rate for each layer but the last
+            if len(dropout) != config.n_layers - 1:
+                raise ValueError(f"expected {config.n_layers - 1} rates of dropout")
+            self.dropout = <double *>PyMem_Calloc(config.n_layers, sizeof(double))
+            if self.dropout == NULL:
+                raise MemoryError
+            for l in range(config.n_layers - 1):
+                self.dropout[l] = dropout[l]
+            config.dropout = self.dropout
         config.max_batch = max_batch
         config.sparse = sparse
         config.keep_gradients = keep_gradients
@@ -627,6 +637,7 @@ cdef class Network:
 
     def __dealloc__(self):
         nnf_network_free(self.network)
+        PyMem_Free(self.dropout)
 
     def load(self, int part, coefs, intercepts):
         """Copies arrays into the network: PARAMETERS, STATE_1 or STATE_2."""
@@ -654,8 +665,9 @@ cdef class Network:
         cdef _Description d = self.description
         return _Data(X, Y, weights, d.format, d.sizes[0], d.sizes[d.config.n_layers])
 
-    def train_epoch(self, X, Y, order, nnf_index batch_size, rates, weights=None):
-        """One pass over rows X with Y and weights (see _Data); order (n,) int64 or None; rates (batches,) float64.
+    def train_epoch(self, X, Y, order, nnf_index batch_size, rates, weights=None, uint64_t noise=0):
+        """One pass over rows X with Y and weights (see _Data); order (n,) int64 or None; rates (batches,) float64. The
+        noise says which units are dropped.
 
         Returns (data, penalty, steps): sums over the rows of their losses, and the number of steps done. After an
         exception from a signal handler the parameters are those of the last finished step.
@@ -680,6 +692,7 @@ cdef class Network:
         _require_shape(r, "rates", epoch.n // batch_size + (epoch.n % batch_size != 0))
         _require_contiguous(r, "rates")
         epoch.rates = <const double *>r.buffer.buf
+        epoch.noise = noise
         epoch.poll = _poll
         try:
             with nogil:

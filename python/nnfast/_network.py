@@ -67,6 +67,16 @@ def _canonical_activation(activation: Any) -> Activation:
     return name, float(argument)
 
 
+def hidden_dropout(dropout: Any, n_hidden: int) -> list[float]:
+    """The share of each hidden layer's units that training drops, from one for all or a sequence."""
+    rates = [float(rate) for rate in dropout] if np.ndim(dropout) else [float(dropout)] * n_hidden
+    if len(rates) != n_hidden:
+        raise ValueError(f"dropout stands for {len(rates)} hidden layers, there are {n_hidden}: {dropout!r}")
+    if not all(0 <= rate < 1 for rate in rates):
+        raise ValueError(f"dropout must be in [0, 1), got {dropout!r}")
+    return rates
+
+
 def draw_weights(
     rng: Any, layer_sizes: Sequence[int], activations: Sequence[Activation], dtype: DTypeLike
 ) -> tuple[list[Array], list[Array]]:
@@ -295,7 +305,7 @@ class Training:
         n = X.shape[0] if order is None else order.shape[0]
         rates = network._rates(-(-n // batch_size))
         try:
-            data, penalty, _ = self._engine.train_epoch(X, Y, order, batch_size, rates, weights)
+            data, penalty, _ = self._engine.train_epoch(X, Y, order, batch_size, rates, weights, network._noise())
         finally:
             network.n_steps_ += self._engine.steps
         return data / n, penalty / n
@@ -394,6 +404,11 @@ class MLP:
         told at once. Empty: one softmax over all outputs.
     start : (coefs, intercepts) or None, default=None
         The first weights, in place of random ones.
+    dropout : float or sequence of float, default=0.0
+        Share of the units of the hidden layers, of all alike or of each, that are dropped in training, in [0, 1): set
+        to 0 for a row, while the others are multiplied by ``1 / (1 - dropout)`` (Srivastava et al. 2014). Which ones
+        depends on a number drawn from ``random_state`` after the weights, on the step at which an epoch begins, on the
+        row's number in X, the layer and the unit. ``forward``, ``loss`` and ``gradients`` drop none.
 
     Attributes
     ----------
@@ -445,6 +460,7 @@ class MLP:
         epsilon: float = 1e-8,
         output_groups: Sequence[int] = (),
         start: tuple[Sequence[ArrayLike], Sequence[ArrayLike]] | None = None,
+        dropout: Any = 0.0,
     ) -> None:
         self.layer_sizes = tuple(index(size) for size in layer_sizes)
         if len(self.layer_sizes) < 2 or min(self.layer_sizes) < 1:
@@ -481,13 +497,15 @@ class MLP:
         self.n_steps_ = 0
         self._state: list[tuple[list[Array], list[Array]]] = []
         self._plan = Plan()
+        rng = random_state if hasattr(random_state, "uniform") else np.random.RandomState(random_state)
         if start is not None:
             self.coefs_, self.intercepts_ = ([np.asarray(w, self.dtype) for w in part] for part in start)
         else:
-            rng = random_state if hasattr(random_state, "uniform") else np.random.RandomState(random_state)
             # As in scikit-learn, the output layer is drawn as if the activation of the hidden ones were its own.
             output = self._hidden[-1:] or hidden_activations(activation or "identity", 1)
             self.coefs_, self.intercepts_ = draw_weights(rng, self.layer_sizes, self._hidden + output, self.dtype)
+        self._dropout_seed: int | None = None
+        self.set_dropout(dropout, rng)
 
     @property
     def activation(self) -> Any:
@@ -499,6 +517,24 @@ class MLP:
         self._hidden = hidden_activations(activation, len(self.layer_sizes) - 2)
         one_for_all = isinstance(activation, str) or _has_argument(activation)
         self._activation = _canonical_activation(activation) if one_for_all else tuple(self._hidden)
+
+    def set_dropout(self, dropout: Any, rng: Any) -> None:
+        """Drop this share of the hidden units from now on; see the class.
+
+        Parameters
+        ----------
+        dropout : float or sequence of float
+        rng : numpy.random.RandomState or numpy.random.Generator
+            Asked for one number if no units have been dropped before.
+        """
+        self.dropout = hidden_dropout(dropout, len(self.layer_sizes) - 2)
+        if any(self.dropout) and self._dropout_seed is None:
+            draw = rng.integers if hasattr(rng, "integers") else rng.randint
+            self._dropout_seed = int(draw(2**31 - 1))
+
+    def _noise(self) -> int:
+        """What says which units the next epoch drops."""
+        return 0 if self._dropout_seed is None else (self._dropout_seed << 32) + self.n_steps_
 
     def __repr__(self) -> str:
         sizes = "-".join(map(str, self.layer_sizes))
@@ -643,6 +679,7 @@ class MLP:
             beta_2=self.beta_2,
             epsilon=self.epsilon,
             groups=self.output_groups,
+            dropout=self.dropout if any(self.dropout) else (),
             max_batch=max_batch,
             sparse=sparse,
             keep_gradients=keep_gradients,

@@ -137,6 +137,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         a name from :func:`sklearn.metrics.get_scorer_names`, a callable ``scorer(estimator, X, y)``, or 'loss' for
         minus the loss. Where rows have weights they are passed on as ``sample_weight=``. Not in scikit-learn.
 
+    dropout : float or array-like of float, default=0.0
+        Share of the units of the hidden layers, of all alike or of each, that are set to 0 for a row in training, in
+        [0, 1); the others are multiplied by ``1 / (1 - dropout)`` [2]_. Other ones in every epoch; none when
+        predicting and validating. The losses of training are those with units dropped. Not in scikit-learn.
+
     Attributes
     ----------
     loss_ : float
@@ -210,6 +215,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     ----------
     .. [1] Kingma, D. P. and Ba, J. "Adam: A method for stochastic optimization." arXiv:1412.6980 (2014).
 
+    .. [2] Srivastava, N. et al. "Dropout: A simple way to prevent neural networks from overfitting." Journal of Machine
+       Learning Research 15 (2014).
+
     Examples
     --------
     >>> from nnfast import MLPRegressor
@@ -258,6 +266,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         max_fun=15000,
         n_jobs=None,
         scoring=None,
+        dropout=0.0,
     ):
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -285,6 +294,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.max_fun = max_fun
         self.n_jobs = n_jobs
         self.scoring = scoring
+        self.dropout = dropout
 
     def _learn_target(self, y: Array, incremental: bool) -> None:
         self._check_target(y, "y")
