@@ -28,7 +28,11 @@ from nnfast import MLPClassifier, MLPRegressor, _core
 
 
 # What nnfast adds, with defaults that change nothing.
-PARAMETERS = {"MLPClassifier": ["n_jobs", "scoring", "class_weight"], "MLPRegressor": ["n_jobs", "scoring"]}
+COURSE = {"learning_rate_decay": 0.1, "learning_rate_decay_epochs": 30, "warmup": 0}
+PARAMETERS = {
+    "MLPClassifier": {"n_jobs": None, "scoring": None, "class_weight": None, **COURSE},
+    "MLPRegressor": {"n_jobs": None, "scoring": None, **COURSE},
+}
 ARGUMENTS = {"X_val", "y_val", "sample_weight_val"}  # of fit
 
 
@@ -37,8 +41,8 @@ def test_parameters_are_scikit_learns_then_ours(name):
     ours, theirs = (list(inspect.signature(getattr(package, name)).parameters.values()) for package in PACKAGES)
     assert [p.replace(annotation=p.empty) for p in ours[: len(theirs)]] == theirs
     added = ours[len(theirs) :]
-    assert [p.name for p in added] == PARAMETERS[name]
-    assert {(p.kind, p.default) for p in added} == {(inspect.Parameter.KEYWORD_ONLY, None)}
+    assert {p.name: p.default for p in added} == PARAMETERS[name]
+    assert {p.kind for p in added} == {inspect.Parameter.KEYWORD_ONLY}
     assert getattr(nnfast, name)().loss == getattr(sklearn.neural_network, name)().loss
 
 
@@ -277,7 +281,6 @@ BAD_PARAMETERS = [
     *({"hidden_layer_sizes": value} for value in (0, -1, (10, 0), (3, -2), 2.5, (2.5,), ("a",), "ab", None)),
     *({"solver": value} for value in ("newton", None)),
     *({"batch_size": value} for value in (0, -5, "all", 1.5, None)),
-    *({"learning_rate": value} for value in ("cosine", 0.1)),
     *({"learning_rate_init": value} for value in (0, -1, "a", None)),
     *({"power_t": value} for value in (-1, "a")),
     *({"max_iter": value} for value in (0, -1, 1.5, "a")),
@@ -330,6 +333,10 @@ def test_bad_loss_gives_scikit_learns_error(loss):
         ("n_jobs", 1.5),
         ("scoring", "x"),
         ("class_weight", 2),
+        *(("learning_rate", value) for value in ("cosinus", 0.1, None)),
+        *(("learning_rate_decay", value) for value in (0, 1.5, "a", None)),
+        *(("learning_rate_decay_epochs", value) for value in (0, 1.5, "a", None)),
+        *(("warmup", value) for value in (-1, 1.0, -0.5, "a", None)),
     ],
 )
 def test_bad_values_of_what_nnfast_adds(key, value):

@@ -1,9 +1,9 @@
 """What MLPClassifier and MLPRegressor share: the parameter table, the input checks and the ways to train.
 
 Python owns the epochs, the engine runs each one (`nnfast._network.Training.epoch`). The loop is `BaseMLP._train`; what
-it decides with are two small parts, `_Patience` (when has training stopped improving) and `_ConstantRate` and its
-descendants (the learning rate, and what a stall means for it), and what is held out from it (`nnfast._validation`).
-With L-BFGS SciPy owns the iterations (`BaseMLP._minimise`).
+it decides with are `_Patience` (when has training stopped improving), a schedule (the learning rates, and what a stall
+means for them: `nnfast._schedules`), and what is held out from it (`nnfast._validation`). With L-BFGS SciPy owns the
+iterations (`BaseMLP._minimise`).
 
 The semantics, the texts and the order of the random draws are those of scikit-learn 1.9.1. This module and those that
 use it are the ones that import scikit-learn; `nnfast/__init__.py` loads them when an estimator is first touched.
@@ -27,7 +27,7 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import Interval, Options, RealNotInt, StrOptions
 from sklearn.utils.fixes import _get_additional_lbfgs_options_dict
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
@@ -47,6 +47,7 @@ from nnfast._network import (
     is_sound,
     reshuffle,
 )
+from nnfast._schedules import NAMES, schedule_for
 from nnfast._validation import Part, Sample, hold_out, mean_loss
 
 STOCHASTIC_SOLVERS = ("sgd", "adam")
@@ -81,42 +82,6 @@ class _Patience:
     @property
     def message(self) -> str:
         return f"{self.subject} did not improve more than tol={self.tol:f} for {self.limit} consecutive epochs."
-
-
-class _ConstantRate:
-    """A learning rate that stays as it is: Adam's base rate, and SGD's with learning_rate='constant'."""
-
-    def __init__(self, initial: float) -> None:
-        self.initial = float(initial)
-        self.learning_rate = self.initial
-
-    def epoch_ended(self, samples_seen: int) -> None:
-        """Set the rate of the next epoch."""
-
-    def stalled(self) -> tuple[bool, str]:
-        """Training has stopped improving: whether to stop, and how to say what was done about it."""
-        return True, "Stopping."
-
-
-class _InverseScalingRate(_ConstantRate):
-    """The initial rate divided by (samples seen + 1) ** power."""
-
-    def __init__(self, initial: float, power: float) -> None:
-        super().__init__(initial)
-        self.power = power
-
-    def epoch_ended(self, samples_seen: int) -> None:
-        self.learning_rate = self.initial / (samples_seen + 1) ** self.power
-
-
-class _AdaptiveRate(_ConstantRate):
-    """A rate that falls to a fifth at every stall; training stops when it is 1e-6 or less."""
-
-    def stalled(self) -> tuple[bool, str]:
-        if self.learning_rate <= 1e-6:
-            return True, "Learning rate too small. Stopping."
-        self.learning_rate /= 5.0
-        return False, f"Setting learning rate to {self.learning_rate:f}"
 
 
 class _Tasks:
@@ -168,7 +133,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate": [StrOptions(NAMES), callable],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "power_t": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -188,6 +153,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "n_jobs": [Interval(Integral, None, -1, closed="right"), Interval(Integral, 1, None, closed="left"), None],
         "scoring": [StrOptions({*get_scorer_names(), "loss"}), callable, None],
+        "learning_rate_decay": [Interval(Real, 0, 1, closed="right")],
+        "learning_rate_decay_epochs": [Interval(Integral, 1, None, closed="left")],
+        "warmup": [Interval(Integral, 0, None, closed="left"), Interval(RealNotInt, 0, 1, closed="left")],
     }
 
     loss_curve_: list[float]
@@ -277,6 +245,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: tuple[Any, Any, Any] = (None,) * 3
     ) -> Self:
         hidden_layer_sizes = self._hidden_layer_sizes()
+        stochastic = self.solver in STOCHASTIC_SOLVERS
+        schedule = schedule_for(self)
         afresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         given = X, y, sample_weight
         X, y = self._check_data(X, y, reset=afresh)
@@ -300,7 +270,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         self.coefs_, self.intercepts_ = network.coefs_, network.intercepts_
         self.n_iter_ = 0
         self._plan = Plan()
-        stochastic = self.solver in STOCHASTIC_SOLVERS
         self._reset(afresh, stochastic, held_out is not None or self.early_stopping)
 
         tasks = None
@@ -310,7 +279,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             tasks = _Tasks(self, name, most, *given)
         if stochastic:
             if not (incremental and hasattr(self, "_optimizer")):
-                self._optimizer = self._schedule()
+                self._optimizer = schedule
             self._network = network
             rows = None
             if self.early_stopping and held_out is None:
@@ -437,13 +406,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             for name in ("_optimizer", "_network"):
                 self.__dict__.pop(name, None)
 
-    def _schedule(self) -> _ConstantRate:
-        if self.solver == "sgd" and self.learning_rate == "invscaling":
-            return _InverseScalingRate(self.learning_rate_init, self.power_t)
-        if self.solver == "sgd" and self.learning_rate == "adaptive":
-            return _AdaptiveRate(self.learning_rate_init)
-        return _ConstantRate(self.learning_rate_init)
-
     def _batch_rows(self, n_rows: int) -> int:
         if self.batch_size == "auto":
             return min(200, n_rows)
@@ -469,6 +431,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """
         n_rows = len(sample.Y) if rows is None else len(rows)
         batch_size = self._batch_rows(n_rows)
+        n_steps = -(-n_rows // batch_size)
         order = np.arange(n_rows, dtype=np.int64) if rows is None and self.shuffle else rows
         scorer = None if self.scoring in (None, "loss") else check_scoring(self, self.scoring)
         schedule = self._optimizer
@@ -490,7 +453,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                             tasks.begin(training.snapshot)
                         if order is not None and self.shuffle:
                             reshuffle(order, rng)
-                        network.learning_rate = schedule.learning_rate
+                        network.learning_rate = schedule.rates(n_steps)
                         data, penalty = training.epoch(sample.rows, sample.Y, batch_size, order, sample.weights)
                         self._record_epoch(data / n_averaged + penalty, n_rows)
 

@@ -55,16 +55,31 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Rows of a mini-batch. 'auto' means ``min(200, n_samples)``. The last batch of an epoch is shorter when the rows
         do not divide evenly.
 
-    learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
-        How the learning rate changes from epoch to epoch. Only used when ``solver='sgd'``.
+    learning_rate : {'constant', 'invscaling', 'adaptive', 'cosine', 'one_cycle', 'exponential', 'step'} or callable, \
+            default='constant'
+        How the learning rate changes. 'invscaling' and 'adaptive' change it after an epoch, and only with
+        ``solver='sgd'``; 'adam' then keeps ``learning_rate_init``. The others, which scikit-learn does not have, hold
+        for 'sgd' and 'adam' and give every step a rate of its own.
 
         - 'constant' keeps ``learning_rate_init``.
         - 'invscaling' divides ``learning_rate_init`` by ``(t_ + 1) ** power_t`` after every epoch.
         - 'adaptive' keeps ``learning_rate_init`` while training improves, and divides the rate by 5 each time it has
           not improved by ``tol`` for ``n_iter_no_change`` epochs; training stops once the rate is 1e-6 or less.
+        - 'cosine' falls from ``learning_rate_init`` to 0 at the end of ``max_iter`` epochs: with t of these done, as a
+          fraction, the rate is ``learning_rate_init * (1 + cos(pi * t)) / 2`` [2]_.
+        - 'one_cycle' rises from 1/25 of ``learning_rate_init`` to all of it in the first 30 % of ``max_iter`` epochs,
+          then falls to 1/250,000 of it, both by half a cosine [3]_. The momentum stays as it is.
+        - 'exponential' is ``learning_rate_init * learning_rate_decay ** (epochs / learning_rate_decay_epochs)``, epochs
+          being those done and the fraction of the one that runs.
+        - 'step' is the same with ``//`` in place of ``/``.
+        - A callable gets t, the fraction of ``max_iter`` epochs that is done before the step, ``0 <= t <= 1``, and
+          returns what to multiply ``learning_rate_init`` by: a finite number of at least 0.
+
+        Training may stop before ``max_iter``, when it stalls. ``partial_fit`` goes on counting epochs from call to
+        call; from the ``max_iter``-th on t is 1.
 
     learning_rate_init : float, default=0.001
-        The learning rate to begin with.
+        The learning rate to begin with; with 'one_cycle' the largest.
 
     power_t : float, default=0.5
         The exponent of ``learning_rate='invscaling'``. Only used when ``solver='sgd'``.
@@ -137,6 +152,19 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ``sample_weight``, also of the rows that early stopping sets aside, not of ``X_val``. ``partial_fit`` takes no
         'balanced'. Not in scikit-learn.
 
+    learning_rate_decay : float, default=0.1
+        What ``learning_rate='exponential'`` and 'step' multiply the rate by every ``learning_rate_decay_epochs``
+        epochs, in (0, 1]. Not in scikit-learn.
+
+    learning_rate_decay_epochs : int, default=30
+        See ``learning_rate_decay``. Not in scikit-learn.
+
+    warmup : int or float, default=0
+        The number of epochs (int), or their share of ``max_iter`` (float in [0, 1)), in which the learning rate rises
+        to where its schedule begins: the k-th of n steps of warm-up takes k / n of the rate. A schedule that changes
+        with every step begins after it and still ends with ``max_iter``. Less than ``max_iter``. Not used by
+        ``solver='lbfgs'``. Not in scikit-learn.
+
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,), or a list of them
@@ -204,6 +232,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     - ``activation='leaky_relu'``, ``n_jobs``, ``scoring``, ``class_weight``, validation data of one's own, callbacks
       and several columns of several classes are new.
+    - New are also the schedules from 'cosine' on and ``warmup``.
     - float32 data is trained in float32 throughout.
     - The results do not depend, to the last bit, on the number of threads, nor a row's prediction on its neighbours.
     - After a warm-started fit with early stopping that scores no better, the best weights stay.
@@ -212,6 +241,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     References
     ----------
     .. [1] Kingma, D. P. and Ba, J. "Adam: A method for stochastic optimization." arXiv:1412.6980 (2014).
+
+    .. [2] Loshchilov, I. and Hutter, F. "SGDR: Stochastic gradient descent with warm restarts."
+       arXiv:1608.03983 (2017).
+
+    .. [3] Smith, L. N. "A disciplined approach to neural network hyper-parameters: Part 1." arXiv:1803.09820 (2018).
 
     Examples
     --------
@@ -266,6 +300,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         n_jobs=None,
         scoring=None,
         class_weight=None,
+        learning_rate_decay=0.1,
+        learning_rate_decay_epochs=30,
+        warmup=0,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -293,6 +330,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.n_jobs = n_jobs
         self.scoring = scoring
         self.class_weight = class_weight
+        self.learning_rate_decay = learning_rate_decay
+        self.learning_rate_decay_epochs = learning_rate_decay_epochs
+        self.warmup = warmup
 
     def _learn_target(self, y: Array, incremental: bool) -> None:
         if hasattr(self, "classes_") and self.warm_start:

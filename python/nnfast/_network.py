@@ -368,8 +368,8 @@ class MLP:
         Weight matrices. May be changed in place or replaced between calls.
     intercepts_ : list of arrays (layer_sizes[l + 1],)
     out_activation_ : str
-    learning_rate : float
-        Used by the next steps; assign it to follow a schedule.
+    learning_rate : float or array (steps,)
+        Used by the next steps; assign it to follow a schedule. An array has the rate of each step of the next epoch.
     n_steps_ : int
         Optimizer steps taken.
 
@@ -443,7 +443,7 @@ class MLP:
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon
-        self.learning_rate = learning_rate_init
+        self.learning_rate: float | NDArray[np.float64] = learning_rate_init
         self.out_activation_ = OUTPUT_ACTIVATIONS[loss]
         self.n_steps_ = 0
         self._state: list[tuple[list[Array], list[Array]]] = []
@@ -556,7 +556,8 @@ class MLP:
         Raises
         ------
         ValueError
-            When shapes do not fit, a row number is out of range, or batch_size < 1.
+            When shapes do not fit, a row number is out of range, or batch_size < 1; when ``learning_rate`` is an array
+            of another number of steps.
         """
         rows, Y, weights = self._data(X, Y, weights)
         visits = None if order is None else aligned(np.ascontiguousarray(order, dtype=np.int64))
@@ -613,6 +614,9 @@ class MLP:
 
     def _rates(self, n_steps: int) -> NDArray[np.float64]:
         """The learning rate of each of the next steps; Adam's with both its bias corrections."""
+        given = np.shape(self.learning_rate)
+        if given not in ((), (n_steps,)):
+            raise ValueError(f"learning_rate must be a number or an array ({n_steps},), one a step, got shape {given}")
         if self.solver == "sgd":
             return np.full(n_steps, self.learning_rate, np.float64)
         t = np.arange(self.n_steps_ + 1, self.n_steps_ + n_steps + 1)

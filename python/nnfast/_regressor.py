@@ -54,16 +54,31 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Rows of a mini-batch. 'auto' means ``min(200, n_samples)``. The last batch of an epoch is shorter when the rows
         do not divide evenly.
 
-    learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
-        How the learning rate changes from epoch to epoch. Only used when ``solver='sgd'``.
+    learning_rate : {'constant', 'invscaling', 'adaptive', 'cosine', 'one_cycle', 'exponential', 'step'} or callable, \
+            default='constant'
+        How the learning rate changes. 'invscaling' and 'adaptive' change it after an epoch, and only with
+        ``solver='sgd'``; 'adam' then keeps ``learning_rate_init``. The others, which scikit-learn does not have, hold
+        for 'sgd' and 'adam' and give every step a rate of its own.
 
         - 'constant' keeps ``learning_rate_init``.
         - 'invscaling' divides ``learning_rate_init`` by ``(t_ + 1) ** power_t`` after every epoch.
         - 'adaptive' keeps ``learning_rate_init`` while training improves, and divides the rate by 5 each time it has
           not improved by ``tol`` for ``n_iter_no_change`` epochs; training stops once the rate is 1e-6 or less.
+        - 'cosine' falls from ``learning_rate_init`` to 0 at the end of ``max_iter`` epochs: with t of these done, as a
+          fraction, the rate is ``learning_rate_init * (1 + cos(pi * t)) / 2`` [2]_.
+        - 'one_cycle' rises from 1/25 of ``learning_rate_init`` to all of it in the first 30 % of ``max_iter`` epochs,
+          then falls to 1/250,000 of it, both by half a cosine [3]_. The momentum stays as it is.
+        - 'exponential' is ``learning_rate_init * learning_rate_decay ** (epochs / learning_rate_decay_epochs)``, epochs
+          being those done and the fraction of the one that runs.
+        - 'step' is the same with ``//`` in place of ``/``.
+        - A callable gets t, the fraction of ``max_iter`` epochs that is done before the step, ``0 <= t <= 1``, and
+          returns what to multiply ``learning_rate_init`` by: a finite number of at least 0.
+
+        Training may stop before ``max_iter``, when it stalls. ``partial_fit`` goes on counting epochs from call to
+        call; from the ``max_iter``-th on t is 1.
 
     learning_rate_init : float, default=0.001
-        The learning rate to begin with.
+        The learning rate to begin with; with 'one_cycle' the largest.
 
     power_t : float, default=0.5
         The exponent of ``learning_rate='invscaling'``. Only used when ``solver='sgd'``.
@@ -128,6 +143,19 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         a name from :func:`sklearn.metrics.get_scorer_names`, a callable ``scorer(estimator, X, y)``, or 'loss' for
         minus the loss. Where rows have weights they are passed on as ``sample_weight=``. Not in scikit-learn.
 
+    learning_rate_decay : float, default=0.1
+        What ``learning_rate='exponential'`` and 'step' multiply the rate by every ``learning_rate_decay_epochs``
+        epochs, in (0, 1]. Not in scikit-learn.
+
+    learning_rate_decay_epochs : int, default=30
+        See ``learning_rate_decay``. Not in scikit-learn.
+
+    warmup : int or float, default=0
+        The number of epochs (int), or their share of ``max_iter`` (float in [0, 1)), in which the learning rate rises
+        to where its schedule begins: the k-th of n steps of warm-up takes k / n of the rate. A schedule that changes
+        with every step begins after it and still ends with ``max_iter``. Less than ``max_iter``. Not used by
+        ``solver='lbfgs'``. Not in scikit-learn.
+
     Attributes
     ----------
     loss_ : float
@@ -190,6 +218,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     from :class:`sklearn.neural_network.MLPRegressor`:
 
     - ``activation='leaky_relu'``, ``n_jobs``, ``scoring``, validation data of one's own and callbacks are new.
+    - New are also the schedules from 'cosine' on and ``warmup``.
     - float32 data is trained in float32 throughout: y is cast to X's dtype.
     - ``loss='poisson'`` raises ValueError for a negative y, and there is no ``partial_fit`` with L-BFGS.
     - The results do not depend, to the last bit, on the number of threads, nor a row's prediction on its neighbours.
@@ -199,6 +228,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     References
     ----------
     .. [1] Kingma, D. P. and Ba, J. "Adam: A method for stochastic optimization." arXiv:1412.6980 (2014).
+
+    .. [2] Loshchilov, I. and Hutter, F. "SGDR: Stochastic gradient descent with warm restarts."
+       arXiv:1608.03983 (2017).
+
+    .. [3] Smith, L. N. "A disciplined approach to neural network hyper-parameters: Part 1." arXiv:1803.09820 (2018).
 
     Examples
     --------
@@ -248,6 +282,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         max_fun=15000,
         n_jobs=None,
         scoring=None,
+        learning_rate_decay=0.1,
+        learning_rate_decay_epochs=30,
+        warmup=0,
     ):
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -275,6 +312,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.max_fun = max_fun
         self.n_jobs = n_jobs
         self.scoring = scoring
+        self.learning_rate_decay = learning_rate_decay
+        self.learning_rate_decay_epochs = learning_rate_decay_epochs
+        self.warmup = warmup
 
     def _learn_target(self, y: Array, incremental: bool) -> None:
         self._check_target(y, "y")
