@@ -28,7 +28,7 @@ from nnfast import MLPClassifier, MLPRegressor, _core
 
 
 # What nnfast adds, with defaults that change nothing.
-COURSE = {"learning_rate_decay": 0.1, "learning_rate_decay_epochs": 30, "warmup": 0}
+COURSE = {"learning_rate_decay": 0.1, "learning_rate_decay_epochs": 30, "warmup": 0, "init": "glorot"}
 PARAMETERS = {
     "MLPClassifier": {"n_jobs": None, "scoring": None, "class_weight": None, **COURSE},
     "MLPRegressor": {"n_jobs": None, "scoring": None, **COURSE},
@@ -337,6 +337,7 @@ def test_bad_loss_gives_scikit_learns_error(loss):
         *(("learning_rate_decay", value) for value in (0, 1.5, "a", None)),
         *(("learning_rate_decay_epochs", value) for value in (0, 1.5, "a", None)),
         *(("warmup", value) for value in (-1, 1.0, -0.5, "a", None)),
+        *(("init", value) for value in ("random", None, 0)),
     ],
 )
 def test_bad_values_of_what_nnfast_adds(key, value):

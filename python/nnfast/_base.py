@@ -14,7 +14,8 @@ from __future__ import annotations
 import copy
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from numbers import Integral, Real
 from operator import index
 from typing import Any, ClassVar, Self
@@ -33,6 +34,7 @@ from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from nnfast._network import (
+    INITS,
     MLP,
     Array,
     Objective,
@@ -156,6 +158,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         "learning_rate_decay": [Interval(Real, 0, 1, closed="right")],
         "learning_rate_decay_epochs": [Interval(Integral, 1, None, closed="left")],
         "warmup": [Interval(Integral, 0, None, closed="left"), Interval(RealNotInt, 0, 1, closed="left")],
+        "init": [StrOptions(set(INITS)), tuple, list],
     }
 
     loss_curve_: list[float]
@@ -257,11 +260,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
 
-        # One generator for the whole fit; the draws are the weights, then the validation split, then the row orders.
+        # One generator for the whole fit; the draws are the weights, unless they are given, then the validation split,
+        # then the row orders.
         rng = check_random_state(self.random_state)
         layer_sizes = [X.shape[1], *hidden_layer_sizes, Y.shape[1]]
         if afresh:
-            network = self._new_network(layer_sizes, X.dtype, random_state=rng)
+            first = {"init": self.init} if isinstance(self.init, str) else {"start": _arrays(self.init, layer_sizes)}
+            network = self._new_network(layer_sizes, X.dtype, random_state=rng, **first)
         else:
             network = self._continued_network(layer_sizes, X.dtype, incremental)
         self.n_layers_ = len(network.coefs_) + 1
@@ -612,3 +617,18 @@ def _columns(Y: Array) -> Array:
 
 def _sample(dtype: np.dtype, X: Any, Y: Array, weights: Array | None) -> Sample:
     return Sample(X, as_rows(X, dtype), dense_rows(Y, dtype), weights)
+
+
+def _arrays(init: Sequence[Any], layer_sizes: list[int]) -> tuple[list[Array], list[Array]]:
+    """Copies of the (coefs, intercepts) that the user wants training to start from; ValueError unless they fit."""
+    shapes = list(pairwise(layer_sizes)), [(size,) for size in layer_sizes[1:]]
+    try:
+        coefs, intercepts = ([np.array(array, np.float64) for array in part] for part in init)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"init must be a name or arrays of numbers, (coefs, intercepts): {error}") from None
+    found = [w.shape for w in coefs], [w.shape for w in intercepts]
+    if found != shapes:
+        raise ValueError(f"The arrays of init must have the shapes {shapes}, got {found}.")
+    if not all(np.isfinite(w).all() for w in coefs + intercepts):
+        raise ValueError("The arrays of init must be finite.")
+    return coefs, intercepts

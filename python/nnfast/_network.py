@@ -36,20 +36,53 @@ def canonical_activation(name: str) -> str:
     return name
 
 
-def draw_weights(
-    rng: Any, layer_sizes: Sequence[int], activation: str, dtype: DTypeLike
-) -> tuple[list[Array], list[Array]]:
-    """Random weights after Glorot and Bengio (2010), in the order in which scikit-learn draws them.
+def _glorot(rng: Any, n_in: int, n_out: int, activation: str) -> tuple[Array, Array]:
+    """Uniform in +-sqrt(6 / (n_in + n_out)), intercepts too (Glorot and Bengio 2010), as scikit-learn draws them.
 
-    Layer by layer, first the matrix, then the intercepts, uniform in +-sqrt(6 / (n_in + n_out)); 2 in place of 6 for
-    the logistic function, whose slope at 0 is 1/4.
+    2 in place of 6 for the logistic function, whose slope at 0 is 1/4.
     """
-    factor = 2.0 if activation == "logistic" else 6.0
+    bound = np.sqrt((2.0 if activation == "logistic" else 6.0) / (n_in + n_out))
+    return rng.uniform(-bound, bound, (n_in, n_out)), rng.uniform(-bound, bound, n_out)
+
+
+def _he(rng: Any, n_in: int, n_out: int, activation: str) -> tuple[Array, Array]:
+    """Normal with variance 2 / n_in, which keeps the size of what passes through relu (He et al. 2015, eq. 10)."""
+    return rng.standard_normal((n_in, n_out)) * np.sqrt(2.0 / n_in), np.zeros(n_out)
+
+
+def _lecun(rng: Any, n_in: int, n_out: int, activation: str) -> tuple[Array, Array]:
+    """Normal with variance 1 / n_in (LeCun et al. 1998, eq. 16)."""
+    return rng.standard_normal((n_in, n_out)) / np.sqrt(n_in), np.zeros(n_out)
+
+
+def _orthogonal(rng: Any, n_in: int, n_out: int, activation: str) -> tuple[Array, Array]:
+    """Rows or columns, whichever are fewer, orthogonal and of length 1 (Saxe et al. 2014).
+
+    Q of the QR decomposition of a normal matrix, with the signs for which R has a positive diagonal: so every
+    orthogonal matrix is as likely as any other.
+    """
+    normal = rng.standard_normal((n_in, n_out))
+    q, r = np.linalg.qr(normal if n_in >= n_out else normal.T)
+    q *= np.copysign(1.0, r.diagonal())
+    return q if n_in >= n_out else q.T, np.zeros(n_out)
+
+
+def _zeros(rng: Any, n_in: int, n_out: int, activation: str) -> tuple[Array, Array]:
+    return np.zeros((n_in, n_out)), np.zeros(n_out)
+
+
+INITS = {"glorot": _glorot, "he": _he, "lecun": _lecun, "orthogonal": _orthogonal, "zeros": _zeros}
+
+
+def draw_weights(
+    rng: Any, layer_sizes: Sequence[int], activation: str, dtype: DTypeLike, init: str = "glorot"
+) -> tuple[list[Array], list[Array]]:
+    """The first weights by one of `INITS`: layer by layer, first the matrix, then the intercepts; drawn in float64."""
     coefs, intercepts = [], []
     for n_in, n_out in pairwise(layer_sizes):
-        bound = np.sqrt(factor / (n_in + n_out))
-        coefs.append(rng.uniform(-bound, bound, (n_in, n_out)).astype(dtype, copy=False))
-        intercepts.append(rng.uniform(-bound, bound, n_out).astype(dtype, copy=False))
+        coef, intercept = INITS[init](rng, n_in, n_out, activation)
+        coefs.append(np.ascontiguousarray(coef, dtype))
+        intercepts.append(np.ascontiguousarray(intercept, dtype))
     return coefs, intercepts
 
 
@@ -344,7 +377,7 @@ class MLP:
         L2 penalty ``alpha / 2 * sum(W**2) / rows of the batch``, as scikit-learn weighs it. Intercepts are free.
     dtype : {"float32", "float64"}, default="float32"
     random_state : int, numpy.random.RandomState, numpy.random.Generator or None, default=None
-        Draws the first weights (Glorot and Bengio 2010), in scikit-learn's order.
+        Draws the first weights.
     n_jobs : int or None, default=None
         At most so many threads; None: as many as the work of a step pays for and the process may use. The results do
         not depend on it.
@@ -360,7 +393,13 @@ class MLP:
         For "log_loss": sizes of the groups of outputs that each have a softmax of their own, for several things to be
         told at once. Empty: one softmax over all outputs.
     start : (coefs, intercepts) or None, default=None
-        The first weights, in place of random ones.
+        The first weights, in place of those of ``init``.
+    init : {"glorot", "he", "lecun", "orthogonal", "zeros"}, default="glorot"
+        What first weights to draw. "glorot": weights and intercepts uniform in ``+-sqrt(6 / (n_in + n_out))``, of
+        logistic layers with 2 in place of 6 (Glorot and Bengio 2010), in scikit-learn's order. The others have
+        intercepts of 0: "he" is normal with variance ``2 / n_in`` (He et al. 2015), "lecun" with ``1 / n_in`` (LeCun et
+        al. 1998), "orthogonal" a random orthogonal matrix, or that many rows or columns of one (Saxe et al. 2014),
+        and "zeros" 0. Layers are drawn from the first to the last, each weight with one draw, in the order of rows.
 
     Attributes
     ----------
@@ -412,6 +451,7 @@ class MLP:
         epsilon: float = 1e-8,
         output_groups: Sequence[int] = (),
         start: tuple[Sequence[ArrayLike], Sequence[ArrayLike]] | None = None,
+        init: str = "glorot",
     ) -> None:
         self.layer_sizes = tuple(index(size) for size in layer_sizes)
         if len(self.layer_sizes) < 2 or min(self.layer_sizes) < 1:
@@ -421,6 +461,8 @@ class MLP:
             raise ValueError(f"unknown loss {loss!r}; there are {', '.join(OUTPUT_ACTIVATIONS)}")
         if solver not in ("adam", "sgd"):
             raise ValueError(f"unknown solver {solver!r}; there are adam, sgd")
+        if init not in INITS:
+            raise ValueError(f"unknown init {init!r}; there are {', '.join(INITS)}")
         if alpha < 0:
             raise ValueError(f"alpha must not be negative, got {alpha}")
         self.dtype = np.dtype(dtype)
@@ -452,7 +494,7 @@ class MLP:
             self.coefs_, self.intercepts_ = ([np.asarray(w, self.dtype) for w in part] for part in start)
         else:
             rng = random_state if hasattr(random_state, "uniform") else np.random.RandomState(random_state)
-            self.coefs_, self.intercepts_ = draw_weights(rng, self.layer_sizes, self.activation, self.dtype)
+            self.coefs_, self.intercepts_ = draw_weights(rng, self.layer_sizes, self.activation, self.dtype, init)
 
     def __repr__(self) -> str:
         sizes = "-".join(map(str, self.layer_sizes))

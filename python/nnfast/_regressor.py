@@ -156,6 +156,20 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         with every step begins after it and still ends with ``max_iter``. Less than ``max_iter``. Not used by
         ``solver='lbfgs'``. Not in scikit-learn.
 
+    init : {'glorot', 'he', 'lecun', 'orthogonal', 'zeros'} or (coefs, intercepts), default='glorot'
+        The weights to begin with. Not in scikit-learn, except the default.
+
+        - 'glorot' draws weights and intercepts uniformly from ``+-sqrt(6 / (n_in + n_out))``, for the logistic
+          activation with 2 in place of 6 [4]_.
+        - 'he' draws weights from a normal distribution of variance ``2 / n_in``, made for relu [5]_.
+        - 'lecun' does with variance ``1 / n_in`` [6]_.
+        - 'orthogonal' draws a random orthogonal matrix, or that many of its rows or columns [7]_.
+        - 'zeros' is for models without hidden layers: in others the hidden units of a layer would stay alike.
+        - Two sequences of arrays, in the shapes of ``coefs_`` and ``intercepts_``, are copied; nothing is drawn.
+
+        The intercepts are 0, but for 'glorot' and one's own. Layers are drawn from the first to the last, each weight
+        with one draw, in the order of rows.
+
     Attributes
     ----------
     loss_ : float
@@ -218,7 +232,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     from :class:`sklearn.neural_network.MLPRegressor`:
 
     - ``activation='leaky_relu'``, ``n_jobs``, ``scoring``, validation data of one's own and callbacks are new.
-    - New are also the schedules from 'cosine' on and ``warmup``.
+    - New are also the schedules from 'cosine' on, ``warmup`` and ``init``.
     - float32 data is trained in float32 throughout: y is cast to X's dtype.
     - ``loss='poisson'`` raises ValueError for a negative y, and there is no ``partial_fit`` with L-BFGS.
     - The results do not depend, to the last bit, on the number of threads, nor a row's prediction on its neighbours.
@@ -233,6 +247,16 @@ class MLPRegressor(RegressorMixin, BaseMLP):
        arXiv:1608.03983 (2017).
 
     .. [3] Smith, L. N. "A disciplined approach to neural network hyper-parameters: Part 1." arXiv:1803.09820 (2018).
+
+    .. [4] Glorot, X. and Bengio, Y. "Understanding the difficulty of training deep feedforward neural networks."
+       AISTATS (2010).
+
+    .. [5] He, K. et al. "Delving deep into rectifiers." arXiv:1502.01852 (2015).
+
+    .. [6] LeCun, Y. et al. "Efficient BackProp." Neural Networks: Tricks of the Trade (1998).
+
+    .. [7] Saxe, A. M., McClelland, J. L. and Ganguli, S. "Exact solutions to the nonlinear dynamics of learning in deep
+       linear neural networks." arXiv:1312.6120 (2014).
 
     Examples
     --------
@@ -285,6 +309,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         learning_rate_decay=0.1,
         learning_rate_decay_epochs=30,
         warmup=0,
+        init="glorot",
     ):
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -315,6 +340,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.learning_rate_decay = learning_rate_decay
         self.learning_rate_decay_epochs = learning_rate_decay_epochs
         self.warmup = warmup
+        self.init = init
 
     def _learn_target(self, y: Array, incremental: bool) -> None:
         self._check_target(y, "y")
