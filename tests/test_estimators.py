@@ -28,7 +28,7 @@ from nnfast import MLPClassifier, MLPRegressor, _core
 
 
 # What nnfast adds, with defaults that change nothing.
-COURSE = {"learning_rate_decay": 0.1, "learning_rate_decay_epochs": 30, "warmup": 0, "init": "glorot"}
+COURSE = {"learning_rate_decay": 0.1, "learning_rate_decay_epochs": 30, "warmup": 0, "init": "glorot", "max_time": None}
 PARAMETERS = {
     "MLPClassifier": {"n_jobs": None, "scoring": None, "class_weight": None, **COURSE},
     "MLPRegressor": {"n_jobs": None, "scoring": None, **COURSE},
@@ -69,7 +69,7 @@ def test_fitted_attributes_are_scikit_learns(target, early_stopping):
     _, X, y = problem(target)
     ours, theirs = (model.fit(X, y) for model in both(target, early_stopping=early_stopping))
     public = {name for name in vars(theirs) if not name.startswith("_")}
-    added = {*PARAMETERS[type(ours).__name__], "validation_loss_curve_"}
+    added = {*PARAMETERS[type(ours).__name__], "validation_loss_curve_", "history_"}
     assert public == {name for name in vars(ours) if not name.startswith("_")} - added | {"loss"}
     for name in ("n_layers_", "n_outputs_", "out_activation_", "n_iter_", "t_", "n_features_in_", "best_loss_"):
         if name == "best_loss_" and not early_stopping:
@@ -338,6 +338,7 @@ def test_bad_loss_gives_scikit_learns_error(loss):
         *(("learning_rate_decay_epochs", value) for value in (0, 1.5, "a", None)),
         *(("warmup", value) for value in (-1, 1.0, -0.5, "a", None)),
         *(("init", value) for value in ("random", None, 0)),
+        *(("max_time", value) for value in (0, -1, "a")),
     ],
 )
 def test_bad_values_of_what_nnfast_adds(key, value):

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from numbers import Integral, Real
 from operator import index
+from time import perf_counter
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -53,6 +54,7 @@ from nnfast._schedules import NAMES, schedule_for
 from nnfast._validation import Part, Sample, hold_out, mean_loss
 
 STOCHASTIC_SOLVERS = ("sgd", "adam")
+HISTORY = ("loss", "validation_loss", "validation_score", "learning_rate", "seconds")
 
 
 class _Patience:
@@ -159,6 +161,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         "learning_rate_decay_epochs": [Interval(Integral, 1, None, closed="left")],
         "warmup": [Interval(Integral, 0, None, closed="left"), Interval(RealNotInt, 0, 1, closed="left")],
         "init": [StrOptions(set(INITS)), tuple, list],
+        "max_time": [Interval(Real, 0, None, closed="neither"), None],
     }
 
     loss_curve_: list[float]
@@ -166,6 +169,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     validation_scores_: Any  # list of float; None without validation data
     best_validation_score_: Any  # float; None without validation data
     validation_loss_curve_: Any  # list of float; None without validation data
+    history_: dict[str, list[float]]
     _no_improvement_count: int
 
     # ---- what a subclass adds ------------------------------------------------------------------------------------
@@ -390,7 +394,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _reset(self, afresh: bool, stochastic: bool, validated: bool) -> None:
         """Set what records the course of training to what it is before the first epoch.
 
-        It goes on from where it is, unless the fit starts afresh. L-BFGS has no record.
+        It goes on from where it is, unless the fit starts afresh. Of L-BFGS there is `history_` alone.
         """
         record: dict[str, Any] = {
             "loss_curve_": [],
@@ -402,6 +406,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         }
         if afresh or not hasattr(self, "t_"):
             self.t_ = 0
+        if afresh or not hasattr(self, "history_"):
+            self.history_ = {name: [] for name in HISTORY}
         for name, start in record.items():
             if not stochastic:
                 self.__dict__.pop(name, None)
@@ -429,7 +435,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         rng: np.random.RandomState,
         tasks: _Tasks | None,
     ) -> None:
-        """Run epochs until training stops improving, max_iter is reached, a callback asks to stop, or Ctrl-C.
+        """Run epochs until training stops improving, a limit is reached, a callback asks to stop, or Ctrl-C.
 
         Learns from these rows of the sample, or from all. Leaves the weights of the last step in `coefs_` and
         `intercepts_`, or the best ones with early stopping. Without tasks, in partial_fit, one epoch is all.
@@ -449,6 +455,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         )
         # scikit-learn reports the squared error as a mean over the outputs, though its gradient is that of the sum.
         n_averaged = self.n_outputs_ if self.loss == "squared_error" else 1
+        validation_loss = score = np.nan
+        time = perf_counter()
+        deadline = self._deadline(time)
 
         try:
             with network.training(batch_size, sparse=isinstance(sample.rows, SparseRows)) as training:
@@ -458,12 +467,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                             tasks.begin(training.snapshot)
                         if order is not None and self.shuffle:
                             reshuffle(order, rng)
-                        network.learning_rate = schedule.rates(n_steps)
+                        network.learning_rate = rates = schedule.rates(n_steps)
                         data, penalty = training.epoch(sample.rows, sample.Y, batch_size, order, sample.weights)
                         self._record_epoch(data / n_averaged + penalty, n_rows)
 
                         if held_out is not None:
-                            score = self._record_validation(training, held_out, scorer)
+                            validation_loss, score = self._record_validation(training, held_out, scorer)
                         if self.early_stopping:
                             if patience.update(score):
                                 self.coefs_, self.intercepts_ = training.snapshot()
@@ -472,6 +481,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                             self.best_loss_ = -patience.best
                         self._no_improvement_count = patience.count
 
+                        rate = rates if isinstance(rates, float) else float(rates[-1])
+                        time = self._remember(self.loss_, validation_loss, score, rate, time)
                         schedule.epoch_ended(self.t_)
                         stop = tasks is None or tasks.end(training.snapshot)
                         if patience.exhausted:
@@ -483,13 +494,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                             self._no_improvement_count = patience.count = 0
                         if stop:
                             break
+                        if time >= deadline:
+                            _warn_of_the_end("Stochastic Optimizer", f"time ({self.max_time} seconds)")
+                            break
                     else:
-                        warnings.warn(
-                            f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) "
-                            "reached and the optimization hasn't converged yet.",
-                            ConvergenceWarning,
-                            stacklevel=2,
-                        )
+                        _warn_of_the_end("Stochastic Optimizer", f"iterations ({self.max_iter})")
                 finally:
                     # Before the visit ends: so the old weights are gone when the optimizer's state is copied.
                     training.settle((self.coefs_, self.intercepts_) if self.early_stopping else None)
@@ -502,11 +511,26 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         self.t_ += n_rows
         self.loss_ = loss
         self.loss_curve_.append(loss)
-        if self.verbose:
+        if self._tells():
             print(f"Iteration {self.n_iter_}, loss = {loss:.8f}")
 
-    def _record_validation(self, training: Training, held_out: Sample, scorer: Callable | None) -> float:
-        """The score of the weights as they are now on the rows held out, in the records too."""
+    def _tells(self) -> bool:
+        """Whether the epoch that has just been recorded is one that `verbose` prints."""
+        n = len(self.loss_curve_)
+        return bool(self.verbose) and (n == 1 or n % int(self.verbose) == 0)
+
+    def _remember(self, loss: float, validation_loss: float, score: float, rate: float, since: float) -> float:
+        """A line in `history_`, of what began at the time `since`; gives the time now."""
+        now = perf_counter()
+        for name, value in zip(HISTORY, (loss, validation_loss, score, rate, now - since), strict=True):
+            self.history_[name].append(value)
+        return now
+
+    def _deadline(self, begin: float) -> float:
+        return begin + (np.inf if self.max_time is None else self.max_time)
+
+    def _record_validation(self, training: Training, held_out: Sample, scorer: Callable | None) -> tuple[float, float]:
+        """The loss and score of the weights as they are now on the rows held out, in the records too."""
         outputs = training.forward(held_out.rows)
         loss = mean_loss(training.network.loss_name, outputs, held_out.Y, held_out.weights)
         if self.scoring == "loss":
@@ -526,9 +550,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         self.validation_scores_.append(score)
         if score > self.best_validation_score_:
             self.best_validation_score_ = score
-        if self.verbose:
+        if self._tells():
             print(f"Validation score: {score:f}")
-        return score
+        return loss, score
 
     # ---- L-BFGS --------------------------------------------------------------------------------------------------
 
@@ -536,6 +560,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """Let SciPy's L-BFGS-B find the weights; Ctrl-C leaves those of the last iteration."""
         objective = Objective(network, sample.rows, sample.Y, sample.weights)
         theta, stopped = objective.start, False
+        time = perf_counter()
+        deadline = self._deadline(time)
 
         def weights() -> tuple[list[Array], list[Array]]:
             return objective.unpack(theta)
@@ -546,12 +572,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             return objective(point)
 
         def iteration_ended(intermediate_result: OptimizeResult) -> None:
-            nonlocal theta, stopped
+            nonlocal theta, stopped, time
             theta = intermediate_result.x.copy()
             self.loss_ = float(intermediate_result.fun)
             self.n_iter_ += 1
-            if tasks is not None and tasks.end(weights):
+            time = self._remember(self.loss_, np.nan, np.nan, np.nan, time)
+            stopped = tasks is not None and tasks.end(weights)
+            if not stopped and time >= deadline:
+                _warn_of_the_end("lbfgs", f"time ({self.max_time} seconds)")
                 stopped = True
+            if stopped:
                 raise StopIteration
 
         options = {"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol}
@@ -609,6 +639,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _warn_of_the_end(solver: str, limit: str) -> None:
+    warnings.warn(
+        f"{solver}: Maximum {limit} reached and the optimization hasn't converged yet.",
+        ConvergenceWarning,
+        stacklevel=3,
+    )
 
 
 def _columns(Y: Array) -> Array:

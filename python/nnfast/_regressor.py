@@ -99,7 +99,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         L-BFGS stops where no slope is larger.
 
     verbose : bool or int, default=False
-        Whether to print the loss of every epoch.
+        Whether to print the loss of every epoch; with a number k above 1, which scikit-learn takes for True, of the
+        first and of every k-th.
 
     warm_start : bool, default=False
         Whether ``fit`` continues from the weights that are there: ``loss_curve_`` and ``t_`` go on, ``n_iter_`` and
@@ -170,6 +171,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         The intercepts are 0, but for 'glorot' and one's own. Layers are drawn from the first to the last, each weight
         with one draw, in the order of rows.
 
+    max_time : float or None, default=None
+        Seconds after which training stops, with a ConvergenceWarning: at the end of the epoch, or of the iteration of
+        L-BFGS, in which they have passed. None: no limit. Not in scikit-learn.
+
     Attributes
     ----------
     loss_ : float
@@ -179,7 +184,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     best_loss_ : float or None
         The smallest loss of an epoch; None with ``early_stopping``. Not set by L-BFGS, as little as the curves, the
-        scores and the best of them.
+        scores and the best of them; ``history_`` is.
 
     loss_curve_ : list of float
         The loss of each epoch, those of fits that went before with ``warm_start`` or ``partial_fit`` included.
@@ -192,6 +197,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     validation_loss_curve_ : list of float or None
         The loss on the validation rows after each epoch, without the penalty. Not in scikit-learn.
+
+    history_ : dict of str to list of float
+        The course of training, a number for each epoch, or for each iteration of L-BFGS: 'loss', 'validation_loss',
+        'validation_score' (NaN without validation rows), 'learning_rate' (that of the last step) and 'seconds' (since
+        the end of the last epoch). Goes on with ``warm_start`` and ``partial_fit``; ``pandas.DataFrame(history_)`` is a
+        table of it. Not in scikit-learn.
 
     t_ : int
         The number of rows seen in training: the rows that were trained on, once for each epoch. 0 for L-BFGS.
@@ -232,7 +243,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     from :class:`sklearn.neural_network.MLPRegressor`:
 
     - ``activation='leaky_relu'``, ``n_jobs``, ``scoring``, validation data of one's own and callbacks are new.
-    - New are also the schedules from 'cosine' on, ``warmup`` and ``init``.
+    - New are also the schedules from 'cosine' on, ``warmup``, ``init``, ``max_time`` and ``history_``;
+      ``verbose=k`` prints every k-th epoch.
     - float32 data is trained in float32 throughout: y is cast to X's dtype.
     - ``loss='poisson'`` raises ValueError for a negative y, and there is no ``partial_fit`` with L-BFGS.
     - The results do not depend, to the last bit, on the number of threads, nor a row's prediction on its neighbours.
@@ -310,6 +322,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         learning_rate_decay_epochs=30,
         warmup=0,
         init="glorot",
+        max_time=None,
     ):
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -341,6 +354,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.learning_rate_decay_epochs = learning_rate_decay_epochs
         self.warmup = warmup
         self.init = init
+        self.max_time = max_time
 
     def _learn_target(self, y: Array, incremental: bool) -> None:
         self._check_target(y, "y")
