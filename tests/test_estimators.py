@@ -28,7 +28,14 @@ from nnfast import MLPClassifier, MLPRegressor, _core
 
 
 # What nnfast adds, with defaults that change nothing.
-COURSE = {"learning_rate_decay": 0.1, "learning_rate_decay_epochs": 30, "warmup": 0, "init": "glorot", "max_time": None}
+COURSE = {
+    "learning_rate_decay": 0.1,
+    "learning_rate_decay_epochs": 30,
+    "warmup": 0,
+    "init": "glorot",
+    "max_time": None,
+    "precision": "auto",
+}
 PARAMETERS = {
     "MLPClassifier": {"n_jobs": None, "scoring": None, "class_weight": None, **COURSE},
     "MLPRegressor": {"n_jobs": None, "scoring": None, **COURSE},
@@ -339,6 +346,7 @@ def test_bad_loss_gives_scikit_learns_error(loss):
         *(("warmup", value) for value in (-1, 1.0, -0.5, "a", None)),
         *(("init", value) for value in ("random", None, 0)),
         *(("max_time", value) for value in (0, -1, "a")),
+        *(("precision", value) for value in ("float16", None, 32)),
     ],
 )
 def test_bad_values_of_what_nnfast_adds(key, value):

@@ -162,6 +162,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         "warmup": [Interval(Integral, 0, None, closed="left"), Interval(RealNotInt, 0, 1, closed="left")],
         "init": [StrOptions(set(INITS)), tuple, list],
         "max_time": [Interval(Real, 0, None, closed="neither"), None],
+        "precision": [StrOptions({"auto", "float32", "float64"})],
     }
 
     loss_curve_: list[float]
@@ -216,7 +217,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The input data. float32 is trained in float32; anything else in float64. Sparse data stays sparse.
+            The input data. float32 is trained in float32; anything else in float64; ``precision`` may say otherwise.
+            Sparse data stays sparse.
 
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             The target values (class labels in classification, real numbers in regression).
@@ -256,7 +258,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         schedule = schedule_for(self)
         afresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         given = X, y, sample_weight
-        X, y = self._check_data(X, y, reset=afresh)
+        dtype = (np.float64, np.float32) if self.precision == "auto" else np.dtype(self.precision)
+        X, y = self._check_data(X, y, reset=afresh, dtype=dtype)
         self._learn_target(y, incremental)
         Y = _columns(self._encode(y))
         weights = self._check_weights(sample_weight, X, y, incremental)
@@ -309,8 +312,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             tasks.finish()
         return self
 
-    def _check_data(self, X: Any, y: Any, reset: bool, dtype: Any = (np.float64, np.float32)) -> tuple[Any, Array]:
-        """X as float32 or float64 in C order, or a CSR matrix of these; y one- or two-dimensional."""
+    def _check_data(self, X: Any, y: Any, reset: bool, dtype: Any) -> tuple[Any, Array]:
+        """X of this dtype (of several: its own or the first) in C order, or as CSR; y of one or two dimensions."""
         numeric = not is_classifier(self)
         X, y = validate_data(
             self, X, y, accept_sparse="csr", multi_output=True, y_numeric=numeric, dtype=dtype, order="C", reset=reset
@@ -369,8 +372,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _continued_network(self, layer_sizes: list[int], dtype: np.dtype, incremental: bool) -> MLP:
         """The network to train on, with the weights that stand in `coefs_` and `intercepts_`.
 
-        They are the user's to edit or replace, their dtype and hidden layers included. partial_fit keeps the optimizer,
-        with the parameters that it was made with, fit makes a new one; so does scikit-learn.
+        They are the user's to edit or replace, their hidden layers included, and their dtype unless `precision` names
+        one. partial_fit keeps the optimizer, with the parameters that it was made with, fit makes a new one; so does
+        scikit-learn.
         """
         weights = [*self.coefs_, *self.intercepts_]
         sizes = [*(len(coef) for coef in self.coefs_), len(self.intercepts_[-1])]
@@ -387,9 +391,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             network.n_jobs = self.n_jobs
             return network
         common = np.result_type(*weights)
-        return self._new_network(
-            sizes, common if common in (np.float32, np.float64) else dtype, start=(self.coefs_, self.intercepts_)
-        )
+        if self.precision == "auto" and common in (np.float32, np.float64):
+            dtype = common
+        return self._new_network(sizes, dtype, start=(self.coefs_, self.intercepts_))
 
     def _reset(self, afresh: bool, stochastic: bool, validated: bool) -> None:
         """Set what records the course of training to what it is before the first epoch.

@@ -184,6 +184,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Seconds after which training stops, with a ConvergenceWarning: at the end of the epoch, or of the iteration of
         L-BFGS, in which they have passed. None: no limit. Not in scikit-learn.
 
+    precision : {'auto', 'float32', 'float64'}, default='auto'
+        What training computes in. 'auto' is scikit-learn's rule: float32 for X of float32, else float64; models that
+        go on stay with what they were. The others convert X, dense or sparse, unless it is that already.
+        ``partial_fit`` stays with that of its first call. ``predict`` takes either and computes in the wider of X's and
+        the weights'. Not in scikit-learn.
+
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,), or a list of them
@@ -220,8 +226,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         The number of rows seen in training: the rows that were trained on, once for each epoch. 0 for L-BFGS.
 
     coefs_ : list of ndarray, length n_layers_ - 1
-        ``coefs_[i]`` has shape (neurons of layer i, neurons of layer i + 1) and the dtype of the training data. May be
-        edited in place or replaced: the next predict uses what is there.
+        ``coefs_[i]`` has shape (neurons of layer i, neurons of layer i + 1) and the dtype of the training data, or
+        that of ``precision``. May be edited in place or replaced: the next predict uses what is there.
 
     intercepts_ : list of ndarray, length n_layers_ - 1
         ``intercepts_[i]`` has shape (neurons of layer i + 1,).
@@ -257,8 +263,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     - ``activation='leaky_relu'``, ``n_jobs``, ``scoring``, ``class_weight``, validation data of one's own, callbacks
       and several columns of several classes are new.
-    - New are also the schedules from 'cosine' on, ``warmup``, ``init``, ``max_time`` and ``history_``;
-      ``verbose=k`` prints every k-th epoch.
+    - New are also the schedules from 'cosine' on, ``warmup``, ``init``, ``max_time``, ``precision`` and
+      ``history_``; ``verbose=k`` prints every k-th epoch.
     - float32 data is trained in float32 throughout.
     - The results do not depend, to the last bit, on the number of threads, nor a row's prediction on its neighbours.
     - After a warm-started fit with early stopping that scores no better, the best weights stay.
@@ -341,6 +347,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         warmup=0,
         init="glorot",
         max_time=None,
+        precision="auto",
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -373,6 +380,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.warmup = warmup
         self.init = init
         self.max_time = max_time
+        self.precision = precision
 
     def _learn_target(self, y: Array, incremental: bool) -> None:
         if hasattr(self, "classes_") and self.warm_start:

@@ -175,6 +175,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Seconds after which training stops, with a ConvergenceWarning: at the end of the epoch, or of the iteration of
         L-BFGS, in which they have passed. None: no limit. Not in scikit-learn.
 
+    precision : {'auto', 'float32', 'float64'}, default='auto'
+        What training computes in. 'auto' is scikit-learn's rule: float32 for X of float32, else float64; models that
+        go on stay with what they were. The others convert X, dense or sparse, unless it is that already.
+        ``partial_fit`` stays with that of its first call. ``predict`` takes either and computes in the wider of X's and
+        the weights'. Not in scikit-learn.
+
     Attributes
     ----------
     loss_ : float
@@ -208,8 +214,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         The number of rows seen in training: the rows that were trained on, once for each epoch. 0 for L-BFGS.
 
     coefs_ : list of ndarray, length n_layers_ - 1
-        ``coefs_[i]`` has shape (neurons of layer i, neurons of layer i + 1) and the dtype of the training data. May be
-        edited in place or replaced: the next predict uses what is there.
+        ``coefs_[i]`` has shape (neurons of layer i, neurons of layer i + 1) and the dtype of the training data, or
+        that of ``precision``. May be edited in place or replaced: the next predict uses what is there.
 
     intercepts_ : list of ndarray, length n_layers_ - 1
         ``intercepts_[i]`` has shape (neurons of layer i + 1,).
@@ -243,8 +249,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     from :class:`sklearn.neural_network.MLPRegressor`:
 
     - ``activation='leaky_relu'``, ``n_jobs``, ``scoring``, validation data of one's own and callbacks are new.
-    - New are also the schedules from 'cosine' on, ``warmup``, ``init``, ``max_time`` and ``history_``;
-      ``verbose=k`` prints every k-th epoch.
+    - New are also the schedules from 'cosine' on, ``warmup``, ``init``, ``max_time``, ``precision`` and
+      ``history_``; ``verbose=k`` prints every k-th epoch.
     - float32 data is trained in float32 throughout: y is cast to X's dtype.
     - ``loss='poisson'`` raises ValueError for a negative y, and there is no ``partial_fit`` with L-BFGS.
     - The results do not depend, to the last bit, on the number of threads, nor a row's prediction on its neighbours.
@@ -323,6 +329,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         warmup=0,
         init="glorot",
         max_time=None,
+        precision="auto",
     ):
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -355,6 +362,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.warmup = warmup
         self.init = init
         self.max_time = max_time
+        self.precision = precision
 
     def _learn_target(self, y: Array, incremental: bool) -> None:
         self._check_target(y, "y")
