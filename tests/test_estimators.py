@@ -35,6 +35,9 @@ COURSE = {
     "init": "glorot",
     "max_time": None,
     "precision": "auto",
+    "averaging": None,
+    "averaging_start": 0.75,
+    "averaging_decay": 0.9,
 }
 PARAMETERS = {
     "MLPClassifier": {"n_jobs": None, "scoring": None, "class_weight": None, **COURSE},
@@ -347,6 +350,9 @@ def test_bad_loss_gives_scikit_learns_error(loss):
         *(("init", value) for value in ("random", None, 0)),
         *(("max_time", value) for value in (0, -1, "a")),
         *(("precision", value) for value in ("float16", None, 32)),
+        *(("averaging", value) for value in ("mean", True)),
+        *(("averaging_start", value) for value in (-0.1, 1.0, 2, "a", None)),
+        *(("averaging_decay", value) for value in (-0.1, 1.0, "a", None)),
     ],
 )
 def test_bad_values_of_what_nnfast_adds(key, value):

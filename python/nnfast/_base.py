@@ -34,6 +34,7 @@ from sklearn.utils.fixes import _get_additional_lbfgs_options_dict
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from nnfast._averaging import Average, average_for
 from nnfast._network import (
     INITS,
     MLP,
@@ -163,6 +164,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         "init": [StrOptions(set(INITS)), tuple, list],
         "max_time": [Interval(Real, 0, None, closed="neither"), None],
         "precision": [StrOptions({"auto", "float32", "float64"})],
+        "averaging": [StrOptions({"ema", "swa"}), None],
+        "averaging_start": [Interval(Real, 0, 1, closed="left")],
+        "averaging_decay": [Interval(Real, 0, 1, closed="left")],
     }
 
     loss_curve_: list[float]
@@ -291,7 +295,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             tasks = _Tasks(self, name, most, *given)
         if stochastic:
             if not (incremental and hasattr(self, "_optimizer")):
-                self._optimizer = schedule
+                self._optimizer, self._average = schedule, average_for(self)
             self._network = network
             rows = None
             if self.early_stopping and held_out is None:
@@ -418,7 +422,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             elif afresh or getattr(self, name, None) is None:
                 setattr(self, name, start)
         if not stochastic:
-            for name in ("_optimizer", "_network"):
+            for name in ("_optimizer", "_average", "_network"):
                 self.__dict__.pop(name, None)
 
     def _batch_rows(self, n_rows: int) -> int:
@@ -441,15 +445,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     ) -> None:
         """Run epochs until training stops improving, a limit is reached, a callback asks to stop, or Ctrl-C.
 
-        Learns from these rows of the sample, or from all. Leaves the weights of the last step in `coefs_` and
-        `intercepts_`, or the best ones with early stopping. Without tasks, in partial_fit, one epoch is all.
+        Learns from these rows of the sample, or from all. Leaves the weights of the last step, or their average, in
+        `coefs_` and `intercepts_`, or the best ones with early stopping. Without tasks, in partial_fit, one epoch is
+        all.
         """
         n_rows = len(sample.Y) if rows is None else len(rows)
         batch_size = self._batch_rows(n_rows)
         n_steps = -(-n_rows // batch_size)
         order = np.arange(n_rows, dtype=np.int64) if rows is None and self.shuffle else rows
         scorer = None if self.scoring in (None, "loss") else check_scoring(self, self.scoring)
-        schedule = self._optimizer
+        schedule, average = self._optimizer, self._average
         patience = _Patience(
             "Validation score" if self.early_stopping else "Training loss",
             self.tol,
@@ -462,24 +467,31 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         validation_loss = score = np.nan
         time = perf_counter()
         deadline = self._deadline(time)
+        if average is not None:
+            average.resume(network)
 
         try:
             with network.training(batch_size, sparse=isinstance(sample.rows, SparseRows)) as training:
+                judged: Training | Average = training if average is None or not average.begun else average
                 try:
                     while self.n_iter_ < self.max_iter:
                         if tasks is not None:
-                            tasks.begin(training.snapshot)
+                            tasks.begin(judged.snapshot)
                         if order is not None and self.shuffle:
                             reshuffle(order, rng)
                         network.learning_rate = rates = schedule.rates(n_steps)
                         data, penalty = training.epoch(sample.rows, sample.Y, batch_size, order, sample.weights)
                         self._record_epoch(data / n_averaged + penalty, n_rows)
 
+                        if average is not None:
+                            average.epoch_ended(training.snapshot)
+                            judged = average if average.begun else training
+
                         if held_out is not None:
-                            validation_loss, score = self._record_validation(training, held_out, scorer)
+                            validation_loss, score = self._record_validation(judged, held_out, scorer)
                         if self.early_stopping:
                             if patience.update(score):
-                                self.coefs_, self.intercepts_ = training.snapshot()
+                                self.coefs_, self.intercepts_ = judged.snapshot()
                         else:
                             patience.update(-self.loss_)
                             self.best_loss_ = -patience.best
@@ -488,7 +500,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                         rate = rates if isinstance(rates, float) else float(rates[-1])
                         time = self._remember(self.loss_, validation_loss, score, rate, time)
                         schedule.epoch_ended(self.t_)
-                        stop = tasks is None or tasks.end(training.snapshot)
+                        stop = tasks is None or tasks.end(judged.snapshot)
                         if patience.exhausted:
                             stalled, action = schedule.stalled()
                             if self.verbose:
@@ -505,7 +517,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                         _warn_of_the_end("Stochastic Optimizer", f"iterations ({self.max_iter})")
                 finally:
                     # Before the visit ends: so the old weights are gone when the optimizer's state is copied.
-                    training.settle((self.coefs_, self.intercepts_) if self.early_stopping else None)
+                    training.settle((self.coefs_, self.intercepts_) if self.early_stopping else judged.snapshot())
                     self.coefs_, self.intercepts_ = network.coefs_, network.intercepts_
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)
@@ -533,10 +545,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _deadline(self, begin: float) -> float:
         return begin + (np.inf if self.max_time is None else self.max_time)
 
-    def _record_validation(self, training: Training, held_out: Sample, scorer: Callable | None) -> tuple[float, float]:
+    def _record_validation(
+        self, judged: Training | Average, held_out: Sample, scorer: Callable | None
+    ) -> tuple[float, float]:
         """The loss and score of the weights as they are now on the rows held out, in the records too."""
-        outputs = training.forward(held_out.rows)
-        loss = mean_loss(training.network.loss_name, outputs, held_out.Y, held_out.weights)
+        outputs = judged.forward(held_out.rows)
+        loss = mean_loss(judged.network.loss_name, outputs, held_out.Y, held_out.weights)
         if self.scoring == "loss":
             score = -loss
         elif not np.isfinite(outputs).all():
@@ -546,7 +560,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         else:
             weights = {} if held_out.weights is None else {"sample_weight": held_out.weights}
             model = copy.copy(self)
-            model.coefs_, model.intercepts_ = training.snapshot()
+            model.coefs_, model.intercepts_ = judged.snapshot()
             model._plan = Plan()
             model.__dict__.pop("feature_names_in_", None)  # the names of the columns are checked and gone
             score = float(scorer(model, held_out.X, self._decode(held_out.Y), **weights))

@@ -190,6 +190,21 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ``partial_fit`` stays with that of its first call. ``predict`` takes either and computes in the wider of X's and
         the weights'. Not in scikit-learn.
 
+    averaging : {'ema', 'swa'} or None, default=None
+        Whether ``coefs_`` and ``intercepts_`` are averages of the weights at the ends of epochs. Training itself goes
+        on with the weights themselves, in ``partial_fit`` from call to call. The averages are what is scored and kept
+        by early stopping, and what callbacks see. Until the first epoch that counts all is as without. ``loss_`` is
+        that of the weights themselves. Not used by ``solver='lbfgs'``. Not in scikit-learn.
+
+        - 'swa' is their mean, stochastic weight averaging [8]_.
+        - 'ema' is their exponential moving average, which begins with those of the first epoch that counts.
+
+    averaging_start : float, default=0.75
+        The share of ``max_iter`` epochs that passes before the first one that counts, in [0, 1). Not in scikit-learn.
+
+    averaging_decay : float, default=0.9
+        How much of ``averaging='ema'`` an epoch keeps, in [0, 1); its weights get the rest. Not in scikit-learn.
+
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,), or a list of them
@@ -263,8 +278,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     - ``activation='leaky_relu'``, ``n_jobs``, ``scoring``, ``class_weight``, validation data of one's own, callbacks
       and several columns of several classes are new.
-    - New are also the schedules from 'cosine' on, ``warmup``, ``init``, ``max_time``, ``precision`` and
-      ``history_``; ``verbose=k`` prints every k-th epoch.
+    - New are also the schedules from 'cosine' on, ``warmup``, ``init``, ``max_time``, ``precision``,
+      ``averaging`` and ``history_``; ``verbose=k`` prints every k-th epoch.
     - float32 data is trained in float32 throughout.
     - The results do not depend, to the last bit, on the number of threads, nor a row's prediction on its neighbours.
     - After a warm-started fit with early stopping that scores no better, the best weights stay.
@@ -288,6 +303,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     .. [7] Saxe, A. M., McClelland, J. L. and Ganguli, S. "Exact solutions to the nonlinear dynamics of learning in deep
        linear neural networks." arXiv:1312.6120 (2014).
+
+    .. [8] Izmailov, P. et al. "Averaging weights leads to wider optima and better generalization." arXiv:1803.05407
+       (2018).
 
     Examples
     --------
@@ -348,6 +366,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         init="glorot",
         max_time=None,
         precision="auto",
+        averaging=None,
+        averaging_start=0.75,
+        averaging_decay=0.9,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -381,6 +402,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.init = init
         self.max_time = max_time
         self.precision = precision
+        self.averaging = averaging
+        self.averaging_start = averaging_start
+        self.averaging_decay = averaging_decay
 
     def _learn_target(self, y: Array, incremental: bool) -> None:
         if hasattr(self, "classes_") and self.warm_start:

@@ -181,6 +181,21 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ``partial_fit`` stays with that of its first call. ``predict`` takes either and computes in the wider of X's and
         the weights'. Not in scikit-learn.
 
+    averaging : {'ema', 'swa'} or None, default=None
+        Whether ``coefs_`` and ``intercepts_`` are averages of the weights at the ends of epochs. Training itself goes
+        on with the weights themselves, in ``partial_fit`` from call to call. The averages are what is scored and kept
+        by early stopping, and what callbacks see. Until the first epoch that counts all is as without. ``loss_`` is
+        that of the weights themselves. Not used by ``solver='lbfgs'``. Not in scikit-learn.
+
+        - 'swa' is their mean, stochastic weight averaging [8]_.
+        - 'ema' is their exponential moving average, which begins with those of the first epoch that counts.
+
+    averaging_start : float, default=0.75
+        The share of ``max_iter`` epochs that passes before the first one that counts, in [0, 1). Not in scikit-learn.
+
+    averaging_decay : float, default=0.9
+        How much of ``averaging='ema'`` an epoch keeps, in [0, 1); its weights get the rest. Not in scikit-learn.
+
     Attributes
     ----------
     loss_ : float
@@ -249,8 +264,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     from :class:`sklearn.neural_network.MLPRegressor`:
 
     - ``activation='leaky_relu'``, ``n_jobs``, ``scoring``, validation data of one's own and callbacks are new.
-    - New are also the schedules from 'cosine' on, ``warmup``, ``init``, ``max_time``, ``precision`` and
-      ``history_``; ``verbose=k`` prints every k-th epoch.
+    - New are also the schedules from 'cosine' on, ``warmup``, ``init``, ``max_time``, ``precision``,
+      ``averaging`` and ``history_``; ``verbose=k`` prints every k-th epoch.
     - float32 data is trained in float32 throughout: y is cast to X's dtype.
     - ``loss='poisson'`` raises ValueError for a negative y, and there is no ``partial_fit`` with L-BFGS.
     - The results do not depend, to the last bit, on the number of threads, nor a row's prediction on its neighbours.
@@ -275,6 +290,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     .. [7] Saxe, A. M., McClelland, J. L. and Ganguli, S. "Exact solutions to the nonlinear dynamics of learning in deep
        linear neural networks." arXiv:1312.6120 (2014).
+
+    .. [8] Izmailov, P. et al. "Averaging weights leads to wider optima and better generalization." arXiv:1803.05407
+       (2018).
 
     Examples
     --------
@@ -330,6 +348,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         init="glorot",
         max_time=None,
         precision="auto",
+        averaging=None,
+        averaging_start=0.75,
+        averaging_decay=0.9,
     ):
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -363,6 +384,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.init = init
         self.max_time = max_time
         self.precision = precision
+        self.averaging = averaging
+        self.averaging_start = averaging_start
+        self.averaging_decay = averaging_decay
 
     def _learn_target(self, y: Array, incremental: bool) -> None:
         self._check_target(y, "y")
