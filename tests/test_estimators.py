@@ -28,9 +28,21 @@ from nnfast import MLP, MLPClassifier, MLPRegressor, _core
 
 
 # What nnfast adds, with defaults that change nothing.
+COURSE = {
+    "dropout": 0.0,
+    "learning_rate_decay": 0.1,
+    "learning_rate_decay_epochs": 30,
+    "warmup": 0,
+    "init": "glorot",
+    "max_time": None,
+    "precision": "auto",
+    "averaging": None,
+    "averaging_start": 0.75,
+    "averaging_decay": 0.9,
+}
 PARAMETERS = {
-    "MLPClassifier": ["n_jobs", "scoring", "class_weight", "dropout"],
-    "MLPRegressor": ["n_jobs", "scoring", "dropout"],
+    "MLPClassifier": {"n_jobs": None, "scoring": None, "class_weight": None, **COURSE},
+    "MLPRegressor": {"n_jobs": None, "scoring": None, **COURSE},
 }
 ARGUMENTS = {"X_val", "y_val", "sample_weight_val"}  # of fit
 
@@ -40,8 +52,8 @@ def test_parameters_are_scikit_learns_then_ours(name):
     ours, theirs = (list(inspect.signature(getattr(package, name)).parameters.values()) for package in PACKAGES)
     assert [p.replace(annotation=p.empty) for p in ours[: len(theirs)]] == theirs
     added = ours[len(theirs) :]
-    assert [p.name for p in added] == PARAMETERS[name]
-    assert {(p.kind, p.default) for p in added} == {(inspect.Parameter.KEYWORD_ONLY, None)}
+    assert {p.name: p.default for p in added} == PARAMETERS[name]
+    assert {p.kind for p in added} == {inspect.Parameter.KEYWORD_ONLY}
     assert getattr(nnfast, name)().loss == getattr(sklearn.neural_network, name)().loss
 
 
@@ -68,7 +80,7 @@ def test_fitted_attributes_are_scikit_learns(target, early_stopping):
     _, X, y = problem(target)
     ours, theirs = (model.fit(X, y) for model in both(target, early_stopping=early_stopping))
     public = {name for name in vars(theirs) if not name.startswith("_")}
-    added = {*PARAMETERS[type(ours).__name__], "validation_loss_curve_"}
+    added = {*PARAMETERS[type(ours).__name__], "validation_loss_curve_", "history_"}
     assert public == {name for name in vars(ours) if not name.startswith("_")} - added | {"loss"}
     for name in ("n_layers_", "n_outputs_", "out_activation_", "n_iter_", "t_", "n_features_in_", "best_loss_"):
         if name == "best_loss_" and not early_stopping:
@@ -282,7 +294,6 @@ BAD_PARAMETERS = [
     *({"hidden_layer_sizes": value} for value in (0, -1, (10, 0), (3, -2), 2.5, (2.5,), ("a",), "ab", None)),
     *({"solver": value} for value in ("newton", None)),
     *({"batch_size": value} for value in (0, -5, "all", 1.5, None)),
-    *({"learning_rate": value} for value in ("cosine", 0.1)),
     *({"learning_rate_init": value} for value in (0, -1, "a", None)),
     *({"power_t": value} for value in (-1, "a")),
     *({"max_iter": value} for value in (0, -1, 1.5, "a")),
@@ -339,6 +350,16 @@ def test_bad_loss_gives_scikit_learns_error(loss):
         ("n_jobs", 1.5),
         ("scoring", "x"),
         ("class_weight", 2),
+        *(("learning_rate", value) for value in ("cosinus", 0.1, None)),
+        *(("learning_rate_decay", value) for value in (0, 1.5, "a", None)),
+        *(("learning_rate_decay_epochs", value) for value in (0, 1.5, "a", None)),
+        *(("warmup", value) for value in (-1, 1.0, -0.5, "a", None)),
+        *(("init", value) for value in ("random", None, 0)),
+        *(("max_time", value) for value in (0, -1, "a")),
+        *(("precision", value) for value in ("float16", None, 32)),
+        *(("averaging", value) for value in ("mean", True)),
+        *(("averaging_start", value) for value in (-0.1, 1.0, 2, "a", None)),
+        *(("averaging_decay", value) for value in (-0.1, 1.0, "a", None)),
     ],
 )
 def test_bad_values_of_what_nnfast_adds(key, value):

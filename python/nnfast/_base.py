@@ -1,9 +1,9 @@
 """What MLPClassifier and MLPRegressor share: the parameter table, the input checks and the ways to train.
 
 Python owns the epochs, the engine runs each one (`nnfast._network.Training.epoch`). The loop is `BaseMLP._train`; what
-it decides with are two small parts, `_Patience` (when has training stopped improving) and `_ConstantRate` and its
-descendants (the learning rate, and what a stall means for it), and what is held out from it (`nnfast._validation`).
-With L-BFGS SciPy owns the iterations (`BaseMLP._minimise`).
+it decides with are `_Patience` (when has training stopped improving), a schedule (the learning rates, and what a stall
+means for them: `nnfast._schedules`), and what is held out from it (`nnfast._validation`). With L-BFGS SciPy owns the
+iterations (`BaseMLP._minimise`).
 
 The semantics, the texts and the order of the random draws are those of scikit-learn 1.9.1. This module and those that
 use it are the ones that import scikit-learn; `nnfast/__init__.py` loads them when an estimator is first touched.
@@ -14,9 +14,11 @@ from __future__ import annotations
 import copy
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from numbers import Integral, Real
 from operator import index
+from time import perf_counter
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -27,14 +29,16 @@ from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils._param_validation import Interval, InvalidParameterError, Options, StrOptions
+from sklearn.utils._param_validation import Interval, InvalidParameterError, Options, RealNotInt, StrOptions
 from sklearn.utils.fixes import _get_additional_lbfgs_options_dict
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from nnfast._averaging import Average, average_for
 from nnfast._hidden import HiddenLayers
 from nnfast._network import (
     HIDDEN_ACTIVATIONS,
+    INITS,
     MLP,
     Array,
     Objective,
@@ -50,9 +54,11 @@ from nnfast._network import (
     is_sound,
     reshuffle,
 )
+from nnfast._schedules import NAMES, schedule_for
 from nnfast._validation import Part, Sample, hold_out, mean_loss
 
 STOCHASTIC_SOLVERS = ("sgd", "adam")
+HISTORY = ("loss", "validation_loss", "validation_score", "learning_rate", "seconds")
 
 
 class _Patience:
@@ -84,42 +90,6 @@ class _Patience:
     @property
     def message(self) -> str:
         return f"{self.subject} did not improve more than tol={self.tol:f} for {self.limit} consecutive epochs."
-
-
-class _ConstantRate:
-    """A learning rate that stays as it is: Adam's base rate, and SGD's with learning_rate='constant'."""
-
-    def __init__(self, initial: float) -> None:
-        self.initial = float(initial)
-        self.learning_rate = self.initial
-
-    def epoch_ended(self, samples_seen: int) -> None:
-        """Set the rate of the next epoch."""
-
-    def stalled(self) -> tuple[bool, str]:
-        """Training has stopped improving: whether to stop, and how to say what was done about it."""
-        return True, "Stopping."
-
-
-class _InverseScalingRate(_ConstantRate):
-    """The initial rate divided by (samples seen + 1) ** power."""
-
-    def __init__(self, initial: float, power: float) -> None:
-        super().__init__(initial)
-        self.power = power
-
-    def epoch_ended(self, samples_seen: int) -> None:
-        self.learning_rate = self.initial / (samples_seen + 1) ** self.power
-
-
-class _AdaptiveRate(_ConstantRate):
-    """A rate that falls to a fifth at every stall; training stops when it is 1e-6 or less."""
-
-    def stalled(self) -> tuple[bool, str]:
-        if self.learning_rate <= 1e-6:
-            return True, "Learning rate too small. Stopping."
-        self.learning_rate /= 5.0
-        return False, f"Setting learning rate to {self.learning_rate:f}"
 
 
 class _Tasks:
@@ -171,7 +141,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate": [StrOptions(NAMES), callable],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "power_t": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -192,6 +162,15 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         "n_jobs": [Interval(Integral, None, -1, closed="right"), Interval(Integral, 1, None, closed="left"), None],
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
         "scoring": [StrOptions({*get_scorer_names(), "loss"}), callable, None],
+        "learning_rate_decay": [Interval(Real, 0, 1, closed="right")],
+        "learning_rate_decay_epochs": [Interval(Integral, 1, None, closed="left")],
+        "warmup": [Interval(Integral, 0, None, closed="left"), Interval(RealNotInt, 0, 1, closed="left")],
+        "init": [StrOptions(set(INITS)), tuple, list],
+        "max_time": [Interval(Real, 0, None, closed="neither"), None],
+        "precision": [StrOptions({"auto", "float32", "float64"})],
+        "averaging": [StrOptions({"ema", "swa"}), None],
+        "averaging_start": [Interval(Real, 0, 1, closed="left")],
+        "averaging_decay": [Interval(Real, 0, 1, closed="left")],
     }
 
     loss_curve_: list[float]
@@ -199,6 +178,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
     validation_scores_: Any  # list of float; None without validation data
     best_validation_score_: Any  # float; None without validation data
     validation_loss_curve_: Any  # list of float; None without validation data
+    history_: dict[str, list[float]]
     _no_improvement_count: int
 
     # ---- what a subclass adds ------------------------------------------------------------------------------------
@@ -245,7 +225,8 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The input data. float32 is trained in float32; anything else in float64. Sparse data stays sparse.
+            The input data. float32 is trained in float32; anything else in float64; ``precision`` may say otherwise.
+            Sparse data stays sparse.
 
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             The target values (class labels in classification, real numbers in regression).
@@ -281,6 +262,8 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: tuple[Any, Any, Any] = (None,) * 3
     ) -> Self:
         hidden_layer_sizes = self._hidden_layer_sizes()
+        stochastic = self.solver in STOCHASTIC_SOLVERS
+        schedule = schedule_for(self)
         try:
             hidden_activations(self.activation, len(hidden_layer_sizes))
         except (TypeError, ValueError) as error:
@@ -296,11 +279,12 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
                 f"The 'dropout' parameter of {type(self).__name__} must be a float in the range [0.0, 1.0), or a list "
                 f"with one for each hidden layer: {error}"
             ) from None
-        if drops and self.solver not in STOCHASTIC_SOLVERS:
+        if drops and not stochastic:
             raise ValueError(f"dropout needs a stochastic solver: {self.solver} wants the same loss at every call.")
         afresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         given = X, y, sample_weight
-        X, y = self._check_data(X, y, reset=afresh)
+        dtype = (np.float64, np.float32) if self.precision == "auto" else np.dtype(self.precision)
+        X, y = self._check_data(X, y, reset=afresh, dtype=dtype)
         self._learn_target(y, incremental)
         Y = _columns(self._encode(y))
         weights = self._check_weights(sample_weight, X, y, incremental)
@@ -308,11 +292,13 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
 
-        # One generator for the whole fit; the draws are the weights, then the validation split, then the row orders.
+        # One generator for the whole fit; the draws are the weights, unless they are given, then the validation split,
+        # then the row orders.
         rng = check_random_state(self.random_state)
         layer_sizes = [X.shape[1], *hidden_layer_sizes, Y.shape[1]]
         if afresh:
-            network = self._new_network(layer_sizes, X.dtype, random_state=rng)
+            first = {"init": self.init} if isinstance(self.init, str) else {"start": _arrays(self.init, layer_sizes)}
+            network = self._new_network(layer_sizes, X.dtype, random_state=rng, **first)
         else:
             network = self._continued_network(layer_sizes, X.dtype, incremental, rng)
         self.n_layers_ = len(network.coefs_) + 1
@@ -321,7 +307,6 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         self.coefs_, self.intercepts_ = network.coefs_, network.intercepts_
         self.n_iter_ = 0
         self._plan = Plan()
-        stochastic = self.solver in STOCHASTIC_SOLVERS
         self._reset(afresh, stochastic, held_out is not None or self.early_stopping)
 
         tasks = None
@@ -331,7 +316,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
             tasks = _Tasks(self, name, most, *given)
         if stochastic:
             if not (incremental and hasattr(self, "_optimizer")):
-                self._optimizer = self._schedule()
+                self._optimizer, self._average = schedule, average_for(self)
             self._network = network
             rows = None
             if self.early_stopping and held_out is None:
@@ -352,8 +337,8 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
             tasks.finish()
         return self
 
-    def _check_data(self, X: Any, y: Any, reset: bool, dtype: Any = (np.float64, np.float32)) -> tuple[Any, Array]:
-        """X as float32 or float64 in C order, or a CSR matrix of these; y one- or two-dimensional."""
+    def _check_data(self, X: Any, y: Any, reset: bool, dtype: Any) -> tuple[Any, Array]:
+        """X of this dtype (of several: its own or the first) in C order, or as CSR; y of one or two dimensions."""
         numeric = not is_classifier(self)
         X, y = validate_data(
             self, X, y, accept_sparse="csr", multi_output=True, y_numeric=numeric, dtype=dtype, order="C", reset=reset
@@ -415,8 +400,9 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
     ) -> MLP:
         """The network to train on, with the weights that stand in `coefs_` and `intercepts_`.
 
-        They are the user's to edit or replace, their dtype and hidden layers included. partial_fit keeps the optimizer,
-        with the parameters that it was made with, fit makes a new one; so does scikit-learn.
+        They are the user's to edit or replace, their hidden layers included, and their dtype unless `precision` names
+        one. partial_fit keeps the optimizer, with the parameters that it was made with, fit makes a new one; so does
+        scikit-learn.
         """
         weights = [*self.coefs_, *self.intercepts_]
         sizes = [*(len(coef) for coef in self.coefs_), len(self.intercepts_[-1])]
@@ -434,17 +420,14 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
             network.set_dropout(self.dropout, rng)
             return network
         common = np.result_type(*weights)
-        return self._new_network(
-            sizes,
-            common if common in (np.float32, np.float64) else dtype,
-            start=(self.coefs_, self.intercepts_),
-            random_state=rng,
-        )
+        if self.precision == "auto" and common in (np.float32, np.float64):
+            dtype = common
+        return self._new_network(sizes, dtype, start=(self.coefs_, self.intercepts_), random_state=rng)
 
     def _reset(self, afresh: bool, stochastic: bool, validated: bool) -> None:
         """Set what records the course of training to what it is before the first epoch.
 
-        It goes on from where it is, unless the fit starts afresh. L-BFGS has no record.
+        It goes on from where it is, unless the fit starts afresh. Of L-BFGS there is `history_` alone.
         """
         record: dict[str, Any] = {
             "loss_curve_": [],
@@ -456,21 +439,16 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         }
         if afresh or not hasattr(self, "t_"):
             self.t_ = 0
+        if afresh or not hasattr(self, "history_"):
+            self.history_ = {name: [] for name in HISTORY}
         for name, start in record.items():
             if not stochastic:
                 self.__dict__.pop(name, None)
             elif afresh or getattr(self, name, None) is None:
                 setattr(self, name, start)
         if not stochastic:
-            for name in ("_optimizer", "_network"):
+            for name in ("_optimizer", "_average", "_network"):
                 self.__dict__.pop(name, None)
-
-    def _schedule(self) -> _ConstantRate:
-        if self.solver == "sgd" and self.learning_rate == "invscaling":
-            return _InverseScalingRate(self.learning_rate_init, self.power_t)
-        if self.solver == "sgd" and self.learning_rate == "adaptive":
-            return _AdaptiveRate(self.learning_rate_init)
-        return _ConstantRate(self.learning_rate_init)
 
     def _batch_rows(self, n_rows: int) -> int:
         if self.batch_size == "auto":
@@ -490,16 +468,18 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         rng: np.random.RandomState,
         tasks: _Tasks | None,
     ) -> None:
-        """Run epochs until training stops improving, max_iter is reached, a callback asks to stop, or Ctrl-C.
+        """Run epochs until training stops improving, a limit is reached, a callback asks to stop, or Ctrl-C.
 
-        Learns from these rows of the sample, or from all. Leaves the weights of the last step in `coefs_` and
-        `intercepts_`, or the best ones with early stopping. Without tasks, in partial_fit, one epoch is all.
+        Learns from these rows of the sample, or from all. Leaves the weights of the last step, or their average, in
+        `coefs_` and `intercepts_`, or the best ones with early stopping. Without tasks, in partial_fit, one epoch is
+        all.
         """
         n_rows = len(sample.Y) if rows is None else len(rows)
         batch_size = self._batch_rows(n_rows)
+        n_steps = -(-n_rows // batch_size)
         order = np.arange(n_rows, dtype=np.int64) if rows is None and self.shuffle else rows
         scorer = None if self.scoring in (None, "loss") else check_scoring(self, self.scoring)
-        schedule = self._optimizer
+        schedule, average = self._optimizer, self._average
         patience = _Patience(
             "Validation score" if self.early_stopping else "Training loss",
             self.tol,
@@ -509,31 +489,43 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         )
         # scikit-learn reports the squared error as a mean over the outputs, though its gradient is that of the sum.
         n_averaged = self.n_outputs_ if self.loss == "squared_error" else 1
+        validation_loss = score = np.nan
+        time = perf_counter()
+        deadline = self._deadline(time)
+        if average is not None:
+            average.resume(network)
 
         try:
             with network.training(batch_size, sparse=isinstance(sample.rows, SparseRows)) as training:
+                judged: Training | Average = training if average is None or not average.begun else average
                 try:
                     while self.n_iter_ < self.max_iter:
                         if tasks is not None:
-                            tasks.begin(training.snapshot)
+                            tasks.begin(judged.snapshot)
                         if order is not None and self.shuffle:
                             reshuffle(order, rng)
-                        network.learning_rate = schedule.learning_rate
+                        network.learning_rate = rates = schedule.rates(n_steps)
                         data, penalty = training.epoch(sample.rows, sample.Y, batch_size, order, sample.weights)
                         self._record_epoch(data / n_averaged + penalty, n_rows)
 
+                        if average is not None:
+                            average.epoch_ended(training.snapshot)
+                            judged = average if average.begun else training
+
                         if held_out is not None:
-                            score = self._record_validation(training, held_out, scorer)
+                            validation_loss, score = self._record_validation(judged, held_out, scorer)
                         if self.early_stopping:
                             if patience.update(score):
-                                self.coefs_, self.intercepts_ = training.snapshot()
+                                self.coefs_, self.intercepts_ = judged.snapshot()
                         else:
                             patience.update(-self.loss_)
                             self.best_loss_ = -patience.best
                         self._no_improvement_count = patience.count
 
+                        rate = rates if isinstance(rates, float) else float(rates[-1])
+                        time = self._remember(self.loss_, validation_loss, score, rate, time)
                         schedule.epoch_ended(self.t_)
-                        stop = tasks is None or tasks.end(training.snapshot)
+                        stop = tasks is None or tasks.end(judged.snapshot)
                         if patience.exhausted:
                             stalled, action = schedule.stalled()
                             if self.verbose:
@@ -543,16 +535,14 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
                             self._no_improvement_count = patience.count = 0
                         if stop:
                             break
+                        if time >= deadline:
+                            _warn_of_the_end("Stochastic Optimizer", f"time ({self.max_time} seconds)")
+                            break
                     else:
-                        warnings.warn(
-                            f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) "
-                            "reached and the optimization hasn't converged yet.",
-                            ConvergenceWarning,
-                            stacklevel=2,
-                        )
+                        _warn_of_the_end("Stochastic Optimizer", f"iterations ({self.max_iter})")
                 finally:
                     # Before the visit ends: so the old weights are gone when the optimizer's state is copied.
-                    training.settle((self.coefs_, self.intercepts_) if self.early_stopping else None)
+                    training.settle((self.coefs_, self.intercepts_) if self.early_stopping else judged.snapshot())
                     self.coefs_, self.intercepts_ = network.coefs_, network.intercepts_
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)
@@ -562,13 +552,30 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         self.t_ += n_rows
         self.loss_ = loss
         self.loss_curve_.append(loss)
-        if self.verbose:
+        if self._tells():
             print(f"Iteration {self.n_iter_}, loss = {loss:.8f}")
 
-    def _record_validation(self, training: Training, held_out: Sample, scorer: Callable | None) -> float:
-        """The score of the weights as they are now on the rows held out, in the records too."""
-        outputs = training.forward(held_out.rows)
-        loss = mean_loss(training.network.loss_name, outputs, held_out.Y, held_out.weights)
+    def _tells(self) -> bool:
+        """Whether the epoch that has just been recorded is one that `verbose` prints."""
+        n = len(self.loss_curve_)
+        return bool(self.verbose) and (n == 1 or n % int(self.verbose) == 0)
+
+    def _remember(self, loss: float, validation_loss: float, score: float, rate: float, since: float) -> float:
+        """A line in `history_`, of what began at the time `since`; gives the time now."""
+        now = perf_counter()
+        for name, value in zip(HISTORY, (loss, validation_loss, score, rate, now - since), strict=True):
+            self.history_[name].append(value)
+        return now
+
+    def _deadline(self, begin: float) -> float:
+        return begin + (np.inf if self.max_time is None else self.max_time)
+
+    def _record_validation(
+        self, judged: Training | Average, held_out: Sample, scorer: Callable | None
+    ) -> tuple[float, float]:
+        """The loss and score of the weights as they are now on the rows held out, in the records too."""
+        outputs = judged.forward(held_out.rows)
+        loss = mean_loss(judged.network.loss_name, outputs, held_out.Y, held_out.weights)
         if self.scoring == "loss":
             score = -loss
         elif not np.isfinite(outputs).all():
@@ -578,7 +585,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         else:
             weights = {} if held_out.weights is None else {"sample_weight": held_out.weights}
             model = copy.copy(self)
-            model.coefs_, model.intercepts_ = training.snapshot()
+            model.coefs_, model.intercepts_ = judged.snapshot()
             model._plan = Plan()
             model.__dict__.pop("feature_names_in_", None)  # the names of the columns are checked and gone
             score = float(scorer(model, held_out.X, self._decode(held_out.Y), **weights))
@@ -586,9 +593,9 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         self.validation_scores_.append(score)
         if score > self.best_validation_score_:
             self.best_validation_score_ = score
-        if self.verbose:
+        if self._tells():
             print(f"Validation score: {score:f}")
-        return score
+        return loss, score
 
     # ---- L-BFGS --------------------------------------------------------------------------------------------------
 
@@ -596,6 +603,8 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         """Let SciPy's L-BFGS-B find the weights; Ctrl-C leaves those of the last iteration."""
         objective = Objective(network, sample.rows, sample.Y, sample.weights)
         theta, stopped = objective.start, False
+        time = perf_counter()
+        deadline = self._deadline(time)
 
         def weights() -> tuple[list[Array], list[Array]]:
             return objective.unpack(theta)
@@ -606,12 +615,16 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
             return objective(point)
 
         def iteration_ended(intermediate_result: OptimizeResult) -> None:
-            nonlocal theta, stopped
+            nonlocal theta, stopped, time
             theta = intermediate_result.x.copy()
             self.loss_ = float(intermediate_result.fun)
             self.n_iter_ += 1
-            if tasks is not None and tasks.end(weights):
+            time = self._remember(self.loss_, np.nan, np.nan, np.nan, time)
+            stopped = tasks is not None and tasks.end(weights)
+            if not stopped and time >= deadline:
+                _warn_of_the_end("lbfgs", f"time ({self.max_time} seconds)")
                 stopped = True
+            if stopped:
                 raise StopIteration
 
         options = {"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol}
@@ -671,9 +684,32 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         return tags
 
 
+def _warn_of_the_end(solver: str, limit: str) -> None:
+    warnings.warn(
+        f"{solver}: Maximum {limit} reached and the optimization hasn't converged yet.",
+        ConvergenceWarning,
+        stacklevel=3,
+    )
+
+
 def _columns(Y: Array) -> Array:
     return Y.reshape(-1, 1) if Y.ndim == 1 else Y
 
 
 def _sample(dtype: np.dtype, X: Any, Y: Array, weights: Array | None) -> Sample:
     return Sample(X, as_rows(X, dtype), dense_rows(Y, dtype), weights)
+
+
+def _arrays(init: Sequence[Any], layer_sizes: list[int]) -> tuple[list[Array], list[Array]]:
+    """Copies of the (coefs, intercepts) that the user wants training to start from; ValueError unless they fit."""
+    shapes = list(pairwise(layer_sizes)), [(size,) for size in layer_sizes[1:]]
+    try:
+        coefs, intercepts = ([np.array(array, np.float64) for array in part] for part in init)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"init must be a name or arrays of numbers, (coefs, intercepts): {error}") from None
+    found = [w.shape for w in coefs], [w.shape for w in intercepts]
+    if found != shapes:
+        raise ValueError(f"The arrays of init must have the shapes {shapes}, got {found}.")
+    if not all(np.isfinite(w).all() for w in coefs + intercepts):
+        raise ValueError("The arrays of init must be finite.")
+    return coefs, intercepts

@@ -64,16 +64,31 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Rows of a mini-batch. 'auto' means ``min(200, n_samples)``. The last batch of an epoch is shorter when the rows
         do not divide evenly.
 
-    learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
-        How the learning rate changes from epoch to epoch. Only used when ``solver='sgd'``.
+    learning_rate : {'constant', 'invscaling', 'adaptive', 'cosine', 'one_cycle', 'exponential', 'step'} or callable, \
+            default='constant'
+        How the learning rate changes. 'invscaling' and 'adaptive' change it after an epoch, and only with
+        ``solver='sgd'``; 'adam' then keeps ``learning_rate_init``. The others, which scikit-learn does not have, hold
+        for 'sgd' and 'adam' and give every step a rate of its own.
 
         - 'constant' keeps ``learning_rate_init``.
         - 'invscaling' divides ``learning_rate_init`` by ``(t_ + 1) ** power_t`` after every epoch.
         - 'adaptive' keeps ``learning_rate_init`` while training improves, and divides the rate by 5 each time it has
           not improved by ``tol`` for ``n_iter_no_change`` epochs; training stops once the rate is 1e-6 or less.
+        - 'cosine' falls from ``learning_rate_init`` to 0 at the end of ``max_iter`` epochs: with t of these done, as a
+          fraction, the rate is ``learning_rate_init * (1 + cos(pi * t)) / 2`` [2]_.
+        - 'one_cycle' rises from 1/25 of ``learning_rate_init`` to all of it in the first 30 % of ``max_iter`` epochs,
+          then falls to 1/250,000 of it, both by half a cosine [3]_. The momentum stays as it is.
+        - 'exponential' is ``learning_rate_init * learning_rate_decay ** (epochs / learning_rate_decay_epochs)``, epochs
+          being those done and the fraction of the one that runs.
+        - 'step' is the same with ``//`` in place of ``/``.
+        - A callable gets t, the fraction of ``max_iter`` epochs that is done before the step, ``0 <= t <= 1``, and
+          returns what to multiply ``learning_rate_init`` by: a finite number of at least 0.
+
+        Training may stop before ``max_iter``, when it stalls. ``partial_fit`` goes on counting epochs from call to
+        call; from the ``max_iter``-th on t is 1.
 
     learning_rate_init : float, default=0.001
-        The learning rate to begin with.
+        The learning rate to begin with; with 'one_cycle' the largest.
 
     power_t : float, default=0.5
         The exponent of ``learning_rate='invscaling'``. Only used when ``solver='sgd'``.
@@ -94,7 +109,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         L-BFGS stops where no slope is larger.
 
     verbose : bool or int, default=False
-        Whether to print the loss of every epoch.
+        Whether to print the loss of every epoch; with a number k above 1, which scikit-learn takes for True, of the
+        first and of every k-th.
 
     warm_start : bool, default=False
         Whether ``fit`` continues from the weights that are there: ``loss_curve_`` and ``t_`` go on, ``n_iter_`` and
@@ -148,8 +164,60 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     dropout : float or array-like of float, default=0.0
         Share of the units of the hidden layers, of all alike or of each, that are set to 0 for a row in training, in
-        [0, 1); the others are multiplied by ``1 / (1 - dropout)`` [2]_. Other ones in every epoch; none when
+        [0, 1); the others are multiplied by ``1 / (1 - dropout)`` [9]_. Other ones in every epoch; none when
         predicting and validating. The losses of training are those with units dropped. Not in scikit-learn.
+
+    learning_rate_decay : float, default=0.1
+        What ``learning_rate='exponential'`` and 'step' multiply the rate by every ``learning_rate_decay_epochs``
+        epochs, in (0, 1]. Not in scikit-learn.
+
+    learning_rate_decay_epochs : int, default=30
+        See ``learning_rate_decay``. Not in scikit-learn.
+
+    warmup : int or float, default=0
+        The number of epochs (int), or their share of ``max_iter`` (float in [0, 1)), in which the learning rate rises
+        to where its schedule begins: the k-th of n steps of warm-up takes k / n of the rate. A schedule that changes
+        with every step begins after it and still ends with ``max_iter``. Less than ``max_iter``. Not used by
+        ``solver='lbfgs'``. Not in scikit-learn.
+
+    init : {'glorot', 'he', 'lecun', 'orthogonal', 'zeros'} or (coefs, intercepts), default='glorot'
+        The weights to begin with. Not in scikit-learn, except the default.
+
+        - 'glorot' draws weights and intercepts uniformly from ``+-sqrt(6 / (n_in + n_out))``, for the logistic
+          activation with 2 in place of 6 [4]_.
+        - 'he' draws weights from a normal distribution of variance ``2 / n_in``, made for relu [5]_.
+        - 'lecun' does with variance ``1 / n_in`` [6]_.
+        - 'orthogonal' draws a random orthogonal matrix, or that many of its rows or columns [7]_.
+        - 'zeros' is for models without hidden layers: in others the hidden units of a layer would stay alike.
+        - Two sequences of arrays, in the shapes of ``coefs_`` and ``intercepts_``, are copied; nothing is drawn.
+
+        The intercepts are 0, but for 'glorot' and one's own. Layers are drawn from the first to the last, each weight
+        with one draw, in the order of rows.
+
+    max_time : float or None, default=None
+        Seconds after which training stops, with a ConvergenceWarning: at the end of the epoch, or of the iteration of
+        L-BFGS, in which they have passed. None: no limit. Not in scikit-learn.
+
+    precision : {'auto', 'float32', 'float64'}, default='auto'
+        What training computes in. 'auto' is scikit-learn's rule: float32 for X of float32, else float64; models that
+        go on stay with what they were. The others convert X, dense or sparse, unless it is that already.
+        ``partial_fit`` stays with that of its first call. ``predict`` takes either and computes in the wider of X's and
+        the weights'. Not in scikit-learn.
+
+    averaging : {'ema', 'swa'} or None, default=None
+        Whether ``coefs_`` and ``intercepts_`` are averages of the weights at the ends of epochs. Training itself goes
+        on with the weights themselves, in ``partial_fit`` from call to call. The averages are what is scored and kept
+        by early stopping, and what callbacks see. Until the first epoch that counts all is as without. ``loss_`` is
+        that of the weights themselves. Not used by ``solver='lbfgs'``. Not in scikit-learn.
+
+        - 'swa' is their mean, stochastic weight averaging [8]_.
+        - 'ema' is their exponential moving average, which begins with those of the first epoch that counts.
+
+    averaging_start : float, default=0.75
+        The share of ``max_iter`` epochs that passes before the first one that counts, in [0, 1). Not in scikit-learn.
+
+    averaging_decay : float, default=0.9
+        How much of ``averaging='ema'`` an epoch keeps, in [0, 1); its weights get the rest. Not in scikit-learn.
 
     Attributes
     ----------
@@ -163,7 +231,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     best_loss_ : float or None
         The smallest loss of an epoch; None with ``early_stopping``. Not set by L-BFGS, as little as the curves, the
-        scores and the best of them.
+        scores and the best of them; ``history_`` is.
 
     loss_curve_ : list of float
         The loss of each epoch, those of fits that went before with ``warm_start`` or ``partial_fit`` included.
@@ -177,12 +245,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     validation_loss_curve_ : list of float or None
         The loss on the validation rows after each epoch, without the penalty. Not in scikit-learn.
 
+    history_ : dict of str to list of float
+        The course of training, a number for each epoch, or for each iteration of L-BFGS: 'loss', 'validation_loss',
+        'validation_score' (NaN without validation rows), 'learning_rate' (that of the last step) and 'seconds' (since
+        the end of the last epoch). Goes on with ``warm_start`` and ``partial_fit``; ``pandas.DataFrame(history_)`` is a
+        table of it. Not in scikit-learn.
+
     t_ : int
         The number of rows seen in training: the rows that were trained on, once for each epoch. 0 for L-BFGS.
 
     coefs_ : list of ndarray, length n_layers_ - 1
-        ``coefs_[i]`` has shape (neurons of layer i, neurons of layer i + 1) and the dtype of the training data. May be
-        edited in place or replaced: the next predict uses what is there.
+        ``coefs_[i]`` has shape (neurons of layer i, neurons of layer i + 1) and the dtype of the training data, or
+        that of ``precision``. May be edited in place or replaced: the next predict uses what is there.
 
     intercepts_ : list of ndarray, length n_layers_ - 1
         ``intercepts_[i]`` has shape (neurons of layer i + 1,).
@@ -218,6 +292,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     - Activations from 'leaky_relu' on, one for each layer, ``n_jobs``, ``scoring``, ``class_weight``, validation data
       of one's own, callbacks and several columns of several classes are new.
+    - New are also the schedules from 'cosine' on, ``warmup``, ``init``, ``max_time``, ``precision``,
+      ``averaging`` and ``history_``; ``verbose=k`` prints every k-th epoch.
     - float32 data is trained in float32 throughout.
     - The results do not depend, to the last bit, on the number of threads, nor a row's prediction on its neighbours.
     - After a warm-started fit with early stopping that scores no better, the best weights stay.
@@ -227,7 +303,25 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     ----------
     .. [1] Kingma, D. P. and Ba, J. "Adam: A method for stochastic optimization." arXiv:1412.6980 (2014).
 
-    .. [2] Srivastava, N. et al. "Dropout: A simple way to prevent neural networks from overfitting." Journal of Machine
+    .. [2] Loshchilov, I. and Hutter, F. "SGDR: Stochastic gradient descent with warm restarts."
+       arXiv:1608.03983 (2017).
+
+    .. [3] Smith, L. N. "A disciplined approach to neural network hyper-parameters: Part 1." arXiv:1803.09820 (2018).
+
+    .. [4] Glorot, X. and Bengio, Y. "Understanding the difficulty of training deep feedforward neural networks."
+       AISTATS (2010).
+
+    .. [5] He, K. et al. "Delving deep into rectifiers." arXiv:1502.01852 (2015).
+
+    .. [6] LeCun, Y. et al. "Efficient BackProp." Neural Networks: Tricks of the Trade (1998).
+
+    .. [7] Saxe, A. M., McClelland, J. L. and Ganguli, S. "Exact solutions to the nonlinear dynamics of learning in deep
+       linear neural networks." arXiv:1312.6120 (2014).
+
+    .. [8] Izmailov, P. et al. "Averaging weights leads to wider optima and better generalization." arXiv:1803.05407
+       (2018).
+
+    .. [9] Srivastava, N. et al. "Dropout: A simple way to prevent neural networks from overfitting." Journal of Machine
        Learning Research 15 (2014).
 
     Examples
@@ -284,6 +378,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         scoring=None,
         class_weight=None,
         dropout=0.0,
+        learning_rate_decay=0.1,
+        learning_rate_decay_epochs=30,
+        warmup=0,
+        init="glorot",
+        max_time=None,
+        precision="auto",
+        averaging=None,
+        averaging_start=0.75,
+        averaging_decay=0.9,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -312,6 +415,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.scoring = scoring
         self.class_weight = class_weight
         self.dropout = dropout
+        self.learning_rate_decay = learning_rate_decay
+        self.learning_rate_decay_epochs = learning_rate_decay_epochs
+        self.warmup = warmup
+        self.init = init
+        self.max_time = max_time
+        self.precision = precision
+        self.averaging = averaging
+        self.averaging_start = averaging_start
+        self.averaging_decay = averaging_decay
 
     def _learn_target(self, y: Array, incremental: bool) -> None:
         if hasattr(self, "classes_") and self.warm_start:

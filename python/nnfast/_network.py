@@ -77,19 +77,56 @@ def hidden_dropout(dropout: Any, n_hidden: int) -> list[float]:
     return rates
 
 
-def draw_weights(
-    rng: Any, layer_sizes: Sequence[int], activations: Sequence[Activation], dtype: DTypeLike
-) -> tuple[list[Array], list[Array]]:
-    """Random weights after Glorot and Bengio (2010), in the order in which scikit-learn draws them.
+def _glorot(rng: Any, n_in: int, n_out: int, activation: Activation) -> tuple[Array, Array]:
+    """Uniform in +-sqrt(6 / (n_in + n_out)), intercepts too (Glorot and Bengio 2010), as scikit-learn draws them.
 
-    Layer by layer, first the matrix, then the intercepts, uniform in +-sqrt(6 / (n_in + n_out)); 2 in place of 6 for
-    the logistic function, whose slope at 0 is 1/4. `activations` has one for each layer.
+    2 in place of 6 for the logistic function, whose slope at 0 is 1/4.
+    """
+    bound = np.sqrt((2.0 if activation == "logistic" else 6.0) / (n_in + n_out))
+    return rng.uniform(-bound, bound, (n_in, n_out)), rng.uniform(-bound, bound, n_out)
+
+
+def _he(rng: Any, n_in: int, n_out: int, activation: Activation) -> tuple[Array, Array]:
+    """Normal with variance 2 / n_in, which keeps the size of what passes through relu (He et al. 2015, eq. 10)."""
+    return rng.standard_normal((n_in, n_out)) * np.sqrt(2.0 / n_in), np.zeros(n_out)
+
+
+def _lecun(rng: Any, n_in: int, n_out: int, activation: Activation) -> tuple[Array, Array]:
+    """Normal with variance 1 / n_in (LeCun et al. 1998, eq. 16)."""
+    return rng.standard_normal((n_in, n_out)) / np.sqrt(n_in), np.zeros(n_out)
+
+
+def _orthogonal(rng: Any, n_in: int, n_out: int, activation: Activation) -> tuple[Array, Array]:
+    """Rows or columns, whichever are fewer, orthogonal and of length 1 (Saxe et al. 2014).
+
+    Q of the QR decomposition of a normal matrix, with the signs for which R has a positive diagonal: so every
+    orthogonal matrix is as likely as any other.
+    """
+    normal = rng.standard_normal((n_in, n_out))
+    q, r = np.linalg.qr(normal if n_in >= n_out else normal.T)
+    q *= np.copysign(1.0, r.diagonal())
+    return q if n_in >= n_out else q.T, np.zeros(n_out)
+
+
+def _zeros(rng: Any, n_in: int, n_out: int, activation: Activation) -> tuple[Array, Array]:
+    return np.zeros((n_in, n_out)), np.zeros(n_out)
+
+
+INITS = {"glorot": _glorot, "he": _he, "lecun": _lecun, "orthogonal": _orthogonal, "zeros": _zeros}
+
+
+def draw_weights(
+    rng: Any, layer_sizes: Sequence[int], activations: Sequence[Activation], dtype: DTypeLike, init: str = "glorot"
+) -> tuple[list[Array], list[Array]]:
+    """The first weights by one of `INITS`: layer by layer, first the matrix, then the intercepts; drawn in float64.
+
+    `activations` has one for each layer.
     """
     coefs, intercepts = [], []
     for (n_in, n_out), activation in zip(pairwise(layer_sizes), activations, strict=True):
-        bound = np.sqrt((2.0 if activation == "logistic" else 6.0) / (n_in + n_out))
-        coefs.append(rng.uniform(-bound, bound, (n_in, n_out)).astype(dtype, copy=False))
-        intercepts.append(rng.uniform(-bound, bound, n_out).astype(dtype, copy=False))
+        coef, intercept = INITS[init](rng, n_in, n_out, activation)
+        coefs.append(np.ascontiguousarray(coef, dtype))
+        intercepts.append(np.ascontiguousarray(intercept, dtype))
     return coefs, intercepts
 
 
@@ -387,7 +424,7 @@ class MLP:
         L2 penalty ``alpha / 2 * sum(W**2) / rows of the batch``, as scikit-learn weighs it. Intercepts are free.
     dtype : {"float32", "float64"}, default="float32"
     random_state : int, numpy.random.RandomState, numpy.random.Generator or None, default=None
-        Draws the first weights (Glorot and Bengio 2010), in scikit-learn's order.
+        Draws the first weights.
     n_jobs : int or None, default=None
         At most so many threads; None: as many as the work of a step pays for and the process may use. The results do
         not depend on it.
@@ -403,7 +440,13 @@ class MLP:
         For "log_loss": sizes of the groups of outputs that each have a softmax of their own, for several things to be
         told at once. Empty: one softmax over all outputs.
     start : (coefs, intercepts) or None, default=None
-        The first weights, in place of random ones.
+        The first weights, in place of those of ``init``.
+    init : {"glorot", "he", "lecun", "orthogonal", "zeros"}, default="glorot"
+        What first weights to draw. "glorot": weights and intercepts uniform in ``+-sqrt(6 / (n_in + n_out))``, of
+        logistic layers with 2 in place of 6 (Glorot and Bengio 2010), in scikit-learn's order. The others have
+        intercepts of 0: "he" is normal with variance ``2 / n_in`` (He et al. 2015), "lecun" with ``1 / n_in`` (LeCun et
+        al. 1998), "orthogonal" a random orthogonal matrix, or that many rows or columns of one (Saxe et al. 2014),
+        and "zeros" 0. Layers are drawn from the first to the last, each weight with one draw, in the order of rows.
     dropout : float or sequence of float, default=0.0
         Share of the units of the hidden layers, of all alike or of each, that are dropped in training, in [0, 1): set
         to 0 for a row, while the others are multiplied by ``1 / (1 - dropout)`` (Srivastava et al. 2014). Which ones
@@ -416,8 +459,8 @@ class MLP:
         Weight matrices. May be changed in place or replaced between calls.
     intercepts_ : list of arrays (layer_sizes[l + 1],)
     out_activation_ : str
-    learning_rate : float
-        Used by the next steps; assign it to follow a schedule.
+    learning_rate : float or array (steps,)
+        Used by the next steps; assign it to follow a schedule. An array has the rate of each step of the next epoch.
     n_steps_ : int
         Optimizer steps taken.
 
@@ -460,6 +503,7 @@ class MLP:
         epsilon: float = 1e-8,
         output_groups: Sequence[int] = (),
         start: tuple[Sequence[ArrayLike], Sequence[ArrayLike]] | None = None,
+        init: str = "glorot",
         dropout: Any = 0.0,
     ) -> None:
         self.layer_sizes = tuple(index(size) for size in layer_sizes)
@@ -470,6 +514,8 @@ class MLP:
             raise ValueError(f"unknown loss {loss!r}; there are {', '.join(OUTPUT_ACTIVATIONS)}")
         if solver not in ("adam", "sgd"):
             raise ValueError(f"unknown solver {solver!r}; there are adam, sgd")
+        if init not in INITS:
+            raise ValueError(f"unknown init {init!r}; there are {', '.join(INITS)}")
         if alpha < 0:
             raise ValueError(f"alpha must not be negative, got {alpha}")
         self.dtype = np.dtype(dtype)
@@ -492,7 +538,7 @@ class MLP:
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon
-        self.learning_rate = learning_rate_init
+        self.learning_rate: float | NDArray[np.float64] = learning_rate_init
         self.out_activation_ = OUTPUT_ACTIVATIONS[loss]
         self.n_steps_ = 0
         self._state: list[tuple[list[Array], list[Array]]] = []
@@ -503,7 +549,8 @@ class MLP:
         else:
             # As in scikit-learn, the output layer is drawn as if the activation of the hidden ones were its own.
             output = self._hidden[-1:] or hidden_activations(activation or "identity", 1)
-            self.coefs_, self.intercepts_ = draw_weights(rng, self.layer_sizes, self._hidden + output, self.dtype)
+            drawn = draw_weights(rng, self.layer_sizes, self._hidden + output, self.dtype, init)
+            self.coefs_, self.intercepts_ = drawn
         self._dropout_seed: int | None = None
         self.set_dropout(dropout, rng)
 
@@ -638,7 +685,8 @@ class MLP:
         Raises
         ------
         ValueError
-            When shapes do not fit, a row number is out of range, or batch_size < 1.
+            When shapes do not fit, a row number is out of range, or batch_size < 1; when ``learning_rate`` is an array
+            of another number of steps.
         """
         rows, Y, weights = self._data(X, Y, weights)
         visits = None if order is None else aligned(np.ascontiguousarray(order, dtype=np.int64))
@@ -696,6 +744,9 @@ class MLP:
 
     def _rates(self, n_steps: int) -> NDArray[np.float64]:
         """The learning rate of each of the next steps; Adam's with both its bias corrections."""
+        given = np.shape(self.learning_rate)
+        if given not in ((), (n_steps,)):
+            raise ValueError(f"learning_rate must be a number or an array ({n_steps},), one a step, got shape {given}")
         if self.solver == "sgd":
             return np.full(n_steps, self.learning_rate, np.float64)
         t = np.arange(self.n_steps_ + 1, self.n_steps_ + n_steps + 1)
