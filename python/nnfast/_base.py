@@ -223,8 +223,20 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _validation_score(self, outputs: Array, Y: Array, weights: Array | None) -> float:
         """scikit-learn's score of these outputs, which are finite, for `scoring=None`."""
 
+    def _loss_parameters(self) -> dict[str, Any]:
+        """What `nnfast.MLP` needs to know of the loss besides."""
+        return {}
+
+    def _training_target(self, Y: Array) -> Array:
+        """What the outputs are trained towards, where that is not quite Y."""
+        return Y
+
+    def _true_target(self, Y: Array) -> Array:
+        """The y that `_encode` made Y of."""
+        return self._decode(Y)
+
     def _output_groups(self) -> tuple[int, ...]:
-        """Sizes of the groups of outputs that are a softmax each; none when they all are one, or none is."""
+        """Sizes of the groups of outputs that the output activation takes together; none when there is but one."""
         return ()
 
     def _class_weights(self, y: Array, incremental: bool) -> Array | None:
@@ -318,9 +330,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 stratify = Y if is_classifier(self) and Y.shape[1] == 1 else None
                 rows, held_out = hold_out(X, Y, weights, self.validation_fraction, rng, stratify)
             judges = None if held_out is None else _sample(network.dtype, *held_out)
-            self._train(network, _sample(network.dtype, X, Y, weights), rows, judges, rng, tasks)
+            learned = _sample(network.dtype, X, self._training_target(Y), weights)
+            self._train(network, learned, rows, judges, rng, tasks)
         else:
-            self._minimise(network, _sample(network.dtype, X, Y, weights), tasks)
+            self._minimise(network, _sample(network.dtype, X, self._training_target(Y), weights), tasks)
 
         if not all(np.isfinite(w).all() for w in self.coefs_ + self.intercepts_):
             raise ValueError(
@@ -374,7 +387,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             layer_sizes,
             activation=self.activation,
             loss=self._network_loss(),
-            output_groups=self._output_groups(),
             solver=self.solver if self.solver in STOCHASTIC_SOLVERS else "sgd",  # L-BFGS needs none
             alpha=self.alpha,
             dtype=dtype,
@@ -385,6 +397,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             beta_1=self.beta_1,
             beta_2=self.beta_2,
             epsilon=self.epsilon,
+            **self._loss_parameters(),
             **start,
         )
 
@@ -480,7 +493,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             self._no_improvement_count,
         )
         # scikit-learn reports the squared error as a mean over the outputs, though its gradient is that of the sum.
-        n_averaged = self.n_outputs_ if self.loss == "squared_error" else 1
+        n_averaged = self.n_outputs_ if network.loss_name == "squared_error" else 1
 
         try:
             with network.training(batch_size, sparse=isinstance(sample.rows, SparseRows)) as training:
@@ -540,7 +553,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _record_validation(self, training: Training, held_out: Sample, scorer: Callable | None) -> float:
         """The score of the weights as they are now on the rows held out, in the records too."""
         outputs = training.forward(held_out.rows)
-        loss = mean_loss(training.network.loss_name, outputs, held_out.Y, held_out.weights)
+        loss = mean_loss(training.network, outputs, held_out.Y, held_out.weights)
         if self.scoring == "loss":
             score = -loss
         elif not np.isfinite(outputs).all():
@@ -553,7 +566,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             model.coefs_, model.intercepts_ = training.snapshot()
             model._plan = Plan()
             model.__dict__.pop("feature_names_in_", None)  # the names of the columns are checked and gone
-            score = float(scorer(model, held_out.X, self._decode(held_out.Y), **weights))
+            score = float(scorer(model, held_out.X, self._true_target(held_out.Y), **weights))
         self.validation_loss_curve_.append(loss)
         self.validation_scores_.append(score)
         if score > self.best_validation_score_:

@@ -166,7 +166,8 @@ def linear(
     b : array-like (n_out,), optional
         Intercepts; none when None.
     activation : str, default="identity"
-        "identity", "logistic" (or "sigmoid"), "tanh", "relu", "leaky_relu", "step", "exp" or "softmax".
+        "identity", "logistic" (or "sigmoid"), "tanh", "relu", "leaky_relu", "step", "exp", "softmax" or
+        "ordered", whose columns never fall: ``p_0 = z_0, p_k = p_(k-1) + log(1 + exp(z_k))``.
     out : array (n, n_out), optional
         Takes the result; must not overlap X or W.
     n_jobs : int or None, default=None
@@ -202,7 +203,7 @@ def linear(
     dtype = np.result_type(X, W, bias)
     if X.shape[1] == 0:  # the engine has no empty layers; a sum of nothing is the term 0 * 0
         X, W = np.zeros((X.shape[0], 1), dtype), np.zeros((1, W.shape[1]), dtype)
-    if W.shape[1] == 0 and activation in _core.ACTIVATIONS[:-1]:
+    if W.shape[1] == 0 and activation in _core.ACTIVATIONS and activation != "softmax":
         return _deliver(np.empty((X.shape[0], 0), dtype), out)
     direct = _is_direct(out, dtype, (X.shape[0], W.shape[1]))
     result = out if direct and out is not None else np.empty((X.shape[0], W.shape[1]), dtype)
