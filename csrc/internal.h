@@ -220,7 +220,9 @@ struct nnf_network {
     const nnf_kernels *kernels;
     nnf_dtype dtype;
     int n_layers, n_threads, loss, solver, n_groups;
-    nnf_index *groups;              /* (n_groups) outputs of each softmax; NULL: one over all */
+    nnf_loss_args loss_args;
+    double *levels;                 /* those of loss_args */
+    nnf_index *groups;              /* (n_groups) outputs of each softmax or row of levels; NULL: one over all */
     double alpha, momentum, beta_1, beta_2, epsilon;
     nnf_index max_batch;
     nnf_layer *layers;              /* (n_layers) */
@@ -257,8 +259,8 @@ typedef struct nnf_input {
     const nnf_sparse_row *sparse;
 } nnf_input;
 
-/* One dense layer as training and prediction both see it: out = f(in W + b), but for a softmax, which needs whole
- * rows. */
+/* One dense layer as training and prediction both see it: out = f(in W + b), but for activations of whole rows, such as
+ * softmax. */
 typedef struct nnf_dense {
     nnf_operand W;
     const void *b;
@@ -294,7 +296,8 @@ nnf_place nnf_place_of(const nnf_network *network, int l, const nnf_block *block
  * penalty. */
 void nnf_block_derive(const nnf_network *network, int l, const nnf_block *block);
 
-/* Forward, for the rows and panels given: out = f(in W + b); softmax and the loss are not this function's business. */
+/* Forward, for the rows and panels given: out = f(in W + b), without activations of whole rows, and without the
+ * loss. */
 void nnf_layer_forward(const nnf_network *network, int l, nnf_range rows, nnf_range panels);
 
 /* Backward through layer l >= 1: delta of layer l - 1 = (delta W^T) f'(z), for the rows and panels of W^T given. */

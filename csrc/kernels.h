@@ -55,6 +55,17 @@ enum { NNF_CHAIN_ROWS = 4096 };
  * rows and 16 terms take 64 shuffles and 64 FMAs in place of 256; each column more takes 16, and its own code. */
 enum { NNF_FEW_COLUMNS = 4 };
 
+/* The output activation that a loss belongs to. */
+NNF_INLINE int nnf_loss_link(int loss)
+{
+    static const int links[NNF_N_LOSSES] = {
+#define NNF_ROW(NAME, name, LINK) [NNF_##NAME] = NNF_##LINK,
+#include "loss.def"
+#undef NNF_ROW
+    };
+    return links[loss];
+}
+
 NNF_INLINE nnf_index nnf_min(nnf_index a, nnf_index b)
 {
     return a < b ? a : b;
@@ -154,11 +165,14 @@ typedef struct nnf_kernels {
     /* x (m, n) with row distance ldx, in place: each row to probabilities. */
     void (*softmax)(nnf_index m, nnf_index n, void *x, nnf_index ldx);
 
-    /* z (m, n), row distance ldz: in, the output layer before its activation; out, the delta (output - target) against
-     * the elements y_first .. y_first + n - 1 of the rows y[0] .. y[m - 1]. row_loss (m) += the loss of each row,
+    /* x (m, n) with row distance ldx, in place: each row to outputs that never fall (NNF_ORDERED). */
+    void (*ordered)(nnf_index m, nnf_index n, void *x, nnf_index ldx);
+
+    /* z (m, n), row distance ldz: in, the output layer before its activation; out, the gradient of the loss against the
+     * elements y_first .. y_first + n - 1 of the rows y[0] .. y[m - 1]. row_loss (m) += the loss of each row,
      * summed over outputs. */
-    void (*output)(int loss, nnf_index m, nnf_index n, void *z, nnf_index ldz, const void *const *y, nnf_index y_first,
-                   double *row_loss);
+    void (*output)(int loss, const nnf_loss_args *args, nnf_index m, nnf_index n, void *z, nnf_index ldz,
+                   const void *const *y, nnf_index y_first, double *row_loss);
 
     /* x *= factor, n elements. */
     void (*scale)(nnf_index n, void *x, double factor);

@@ -10,18 +10,6 @@
 
 /* ---- description ---- */
 
-/* The output activation whose delta with this loss is output - target. */
-static int output_activation(int loss)
-{
-    static const int activation[NNF_N_LOSSES] = {
-        [NNF_SQUARED_ERROR] = NNF_IDENTITY,
-        [NNF_LOG_LOSS] = NNF_SOFTMAX,
-        [NNF_BINARY_LOG_LOSS] = NNF_LOGISTIC,
-        [NNF_POISSON] = NNF_EXP,
-    };
-    return activation[loss];
-}
-
 /* Whether the slope of an activation cannot be told from its value. */
 static bool slope_needs_input(int activation)
 {
@@ -48,7 +36,7 @@ nnf_status nnf_check_layers(const nnf_config *config)
         if (config->sizes[l] < 1)
             return NNF_BAD_CONFIG;
     for (int l = 0; l < config->n_layers; l++) {
-        const int last = l == config->n_layers - 1 ? NNF_SOFTMAX : NNF_N_ACTIVATIONS - 1;
+        const int last = l == config->n_layers - 1 ? NNF_ORDERED : NNF_N_ACTIVATIONS - 1;
         if (config->activations[l] < 0 || config->activations[l] > last)
             return NNF_BAD_CONFIG;
         if (config->dropout != NULL && !(config->dropout[l] >= 0 && config->dropout[l] < 1))
@@ -64,7 +52,8 @@ nnf_status nnf_check_layers(const nnf_config *config)
         grouped += config->groups[g];
     }
     if (config->n_groups > 0
-        && (grouped != config->sizes[config->n_layers] || config->activations[config->n_layers - 1] != NNF_SOFTMAX))
+        && (grouped != config->sizes[config->n_layers]
+            || config->activations[config->n_layers - 1] < NNF_N_ACTIVATIONS))
         return NNF_BAD_CONFIG;
     return NNF_OK;
 }
@@ -103,11 +92,39 @@ nnf_sparse_row nnf_sparse_row_at(const nnf_kernels *kernels, const nnf_rows *X, 
     };
 }
 
+/* Written so that NaN is refused. */
+static bool fits_loss(const nnf_config *config)
+{
+    const nnf_loss_args *args = &config->loss_args;
+    switch (config->loss) {
+    case NNF_HUBER:
+        return args->huber_delta > 0;
+    case NNF_TWEEDIE:
+        return args->tweedie_power > 1 && args->tweedie_power < 2;
+    case NNF_FOCAL:
+    case NNF_BINARY_FOCAL:
+        return args->focal_gamma >= 0;
+    case NNF_QUANTILE: {
+        const int n_groups = config->n_groups > 0 ? config->n_groups : 1;
+        for (int g = 0; g < n_groups; g++)
+            if ((config->n_groups > 0 ? config->groups[g] : config->sizes[config->n_layers]) != args->n_levels)
+                return false;
+        for (int k = 0; k < args->n_levels; k++)
+            if (!(args->levels[k] > (k == 0 ? 0 : args->levels[k - 1]) && args->levels[k] < 1))
+                return false;
+        return true;
+    }
+    default:
+        return true;
+    }
+}
+
 /* What training needs besides. */
 static nnf_status check_training(const nnf_config *config)
 {
     if (config->loss < 0 || config->loss >= NNF_N_LOSSES || config->solver < 0 || config->solver >= NNF_N_SOLVERS
-        || config->max_batch < 1 || config->activations[config->n_layers - 1] != output_activation(config->loss))
+        || config->max_batch < 1 || config->activations[config->n_layers - 1] != nnf_loss_link(config->loss)
+        || !fits_loss(config))
         return NNF_BAD_CONFIG;
     return NNF_OK;
 }
@@ -176,6 +193,8 @@ static void lay_out(nnf_arena *arena, const nnf_config *config, nnf_network *net
         .n_layers = config->n_layers,
         .n_threads = config->n_threads,
         .loss = config->loss,
+        .loss_args = config->loss_args,
+        .levels = config->loss == NNF_QUANTILE ? nnf_take(arena, config->loss_args.n_levels, 1, sizeof(double)) : NULL,
         .solver = config->solver,
         .n_groups = config->n_groups,
         .groups = config->n_groups > 0 ? nnf_take(arena, config->n_groups, 1, sizeof *network->groups) : NULL,
@@ -233,6 +252,9 @@ nnf_status nnf_network_create(const nnf_config *config, nnf_network **out)
     }
     for (int g = 0; g < network->n_groups; g++)
         network->groups[g] = config->groups[g];
+    network->loss_args.levels = network->levels;
+    for (int k = 0; network->levels != NULL && k < network->loss_args.n_levels; k++)
+        network->levels[k] = config->loss_args.levels[k];
     *out = network;
     return NNF_OK;
 }
@@ -369,7 +391,7 @@ double nnf_penalty(const nnf_network *network)
 void nnf_dense_forward(const nnf_kernels *kernels, const nnf_dense *layer, nnf_index m, nnf_input in,
                        void *out, nnf_index ld, bool exact, nnf_range panels)
 {
-    const bool elementwise = layer->activation != NNF_SOFTMAX && layer->activation != NNF_IDENTITY;
+    const bool elementwise = layer->activation < NNF_N_ACTIVATIONS && layer->activation != NNF_IDENTITY;
     const nnf_gemm g = {
         .m = m,
         .sparse = in.sparse,
@@ -459,7 +481,7 @@ void nnf_layer_output(const nnf_network *network, nnf_range rows, bool weighted)
     nnf_index first = 0;
     for (int g = 0; first < last->n_out; g++) {
         const nnf_index n = network->n_groups > 0 ? network->groups[g] : last->n_out;
-        kernels->output(network->loss, rows.end - rows.begin, n,
+        kernels->output(network->loss, &network->loss_args, rows.end - rows.begin, n,
                         nnf_at(kernels, last->delta, rows.begin * last->ld + first), last->ld,
                         network->y_rows + rows.begin, first, network->row_loss + rows.begin);
         first += n;

@@ -59,17 +59,39 @@ typedef enum nnf_activation {
 #include "activation.def"
 #undef NNF_ROW
     NNF_N_ACTIVATIONS, /* elementwise activations end here */
-    NNF_SOFTMAX = NNF_N_ACTIVATIONS
+    NNF_SOFTMAX = NNF_N_ACTIVATIONS,
+    NNF_ORDERED /* p_0 = z_0, p_k = p_(k-1) + log(1 + e^z_k): outputs that never fall */
 } nnf_activation;
 
-/* Each loss belongs to the output activation whose delta is simply (output - target), its canonical link. */
+/* One row per loss: csrc/loss.def. It brings its output activation with it. Of an output p against its target y, with
+ * d = p - y, summed over the outputs; probabilities are clipped to [eps, 1 - eps]:
+ *   squared_error    d^2 / 2
+ *   log_loss         -y log(p)
+ *   binary_log_loss  -y log(p) - (1 - y) log(1 - p)
+ *   poisson          y log(y / p) - y + p
+ *   absolute_error   |d|; the gradient at d = 0 is 0
+ *   huber            d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2)
+ *   log_cosh         log(cosh(d))
+ *   gamma            y / p - log(y / p) - 1
+ *   tweedie          y^(2 - r) / ((1 - r) (2 - r)) - y p^(1 - r) / (1 - r) + p^(2 - r) / (2 - r), r the power
+ *   focal            -y (1 - p)^g log(p)
+ *   binary_focal     -y (1 - p)^g log(p) - (1 - y) p^g log(1 - p)
+ *   quantile         (1 - q) d where d > 0, else -q d, q the level of the output; the gradient at d = 0 is 0 */
 typedef enum nnf_loss {
-    NNF_SQUARED_ERROR,   /* identity: 1/2 sum over outputs of (output - target)^2 */
-    NNF_LOG_LOSS,        /* softmax:  -sum of target log(p), p clipped to [eps, 1 - eps] */
-    NNF_BINARY_LOG_LOSS, /* logistic: -sum of target log(p) + (1 - target) log(1 - p), p clipped likewise */
-    NNF_POISSON,         /* exp:      sum of target log(target / output) - target + output */
+#define NNF_ROW(NAME, name, LINK) NNF_##NAME,
+#include "loss.def"
+#undef NNF_ROW
     NNF_N_LOSSES
 } nnf_loss;
+
+/* What some of them need to know. */
+typedef struct nnf_loss_args {
+    double huber_delta;   /* > 0 */
+    double tweedie_power; /* between 1 and 2 */
+    double focal_gamma;   /* >= 0 */
+    int n_levels;         /* outputs of each group with the quantile loss */
+    const double *levels; /* (n_levels) between 0 and 1, ascending */
+} nnf_loss_args;
 
 typedef enum nnf_solver {
     NNF_SGD,      /* w -= lr g                                      */
@@ -80,7 +102,7 @@ typedef enum nnf_solver {
 } nnf_solver;
 
 /* Names as scikit-learn spells them; NULL for an index outside the table. */
-const char *nnf_activation_name(int activation); /* the elementwise ones, then "softmax" */
+const char *nnf_activation_name(int activation); /* the elementwise ones, then those of rows */
 const char *nnf_loss_name(int loss);
 const char *nnf_solver_name(int solver);
 
@@ -141,10 +163,11 @@ typedef struct nnf_config {
     int solver;                /* nnf_solver } reads these    */
     double alpha;              /* L2 penalty on the weights, 1/2 alpha |W|^2 / batch rows */
     double momentum, beta_1, beta_2, epsilon;
+    nnf_loss_args loss_args;   /* likewise */
     const double *dropout;     /* (n_layers) share of each layer's units to drop while an epoch trains, in [0, 1); that
                                 * of the last does not count. NULL: none */
-    int n_groups;              /* softmaxes side by side in the output layer; 0: one over all outputs */
-    const nnf_index *groups;   /* (n_groups) outputs of each, sizes[n_layers] in all; only with softmax */
+    int n_groups;              /* softmaxes, or ordered outputs, side by side; 0: one over all outputs */
+    const nnf_index *groups;   /* (n_groups) outputs of each, sizes[n_layers] in all; only with these two */
     nnf_index max_batch;       /* most rows of one training step */
     int sparse;                /* 1: the rows to train on may be sparse */
     int keep_gradients;        /* 1: room for nnf_network_gradients */

@@ -13,7 +13,7 @@ typedef struct forward_job {
     int n_layers;
     nnf_dense *layers;        /* (n_layers) */
     const void *const *plain; /* (n_layers) weights still to be packed into layers[l].W, or NULL */
-    int n_groups;             /* softmaxes side by side; 0: one over all outputs */
+    int n_groups;             /* softmaxes, or ordered outputs, side by side; 0: one over all */
     const nnf_index *groups;  /* (n_groups) outputs of each */
     const nnf_rows *X;
     void *out;                /* (X->n, n_out) */
@@ -25,12 +25,14 @@ typedef struct forward_job {
     nnf_poll poll;
 } forward_job;
 
-static void softmax_groups(const forward_job *job, nnf_index m, nnf_index n_out, void *out)
+/* The output activations that need whole rows. */
+static void activate_groups(const forward_job *job, int activation, nnf_index m, nnf_index n_out, void *out)
 {
+    const nnf_kernels *kernels = job->kernels;
     nnf_index first = 0;
     for (int g = 0; first < n_out; g++) {
         const nnf_index n = job->n_groups > 0 ? job->groups[g] : n_out;
-        job->kernels->softmax(m, n, nnf_at(job->kernels, out, first), n_out);
+        (activation == NNF_SOFTMAX ? kernels->softmax : kernels->ordered)(m, n, nnf_at(kernels, out, first), n_out);
         first += n;
     }
 }
@@ -64,8 +66,8 @@ static void forward_block(const forward_job *job, int thread, nnf_index begin, n
         };
         const nnf_range panels = {0, nnf_n_panels(kernels, layer->W.n_columns)};
         nnf_dense_forward(kernels, layer, m, in, last ? out : buffer[l % 2], last ? n_out : job->ld, last, panels);
-        if (layer->activation == NNF_SOFTMAX)
-            softmax_groups(job, m, n_out, out);
+        if (layer->activation >= NNF_N_ACTIVATIONS)
+            activate_groups(job, layer->activation, m, n_out, out);
     }
 }
 

@@ -21,6 +21,7 @@ static const char *const activations[] = {
 #include "activation.def"
 #undef NNF_ROW
     [NNF_SOFTMAX] = "softmax",
+    [NNF_ORDERED] = "ordered",
 };
 
 static const double arguments[NNF_N_ACTIVATIONS] = {
@@ -31,10 +32,9 @@ static const double arguments[NNF_N_ACTIVATIONS] = {
 };
 
 static const char *const losses[] = {
-    [NNF_SQUARED_ERROR] = "squared_error",
-    [NNF_LOG_LOSS] = "log_loss",
-    [NNF_BINARY_LOG_LOSS] = "binary_log_loss",
-    [NNF_POISSON] = "poisson",
+#define NNF_ROW(NAME, name, LINK) [NNF_##NAME] = #name,
+#include "loss.def"
+#undef NNF_ROW
 };
 
 static const char *const solvers[] = {

@@ -40,6 +40,11 @@ def logistic(x):
     return np.where(x < 0, e, 1) / (1 + e)
 
 
+def ordered(z):
+    """p_0 = z_0, p_k = p_(k-1) + log(1 + e^z_k): rows that never fall."""
+    return np.cumsum(np.concatenate([z[:, :1], np.logaddexp(0, z[:, 1:])], axis=1), axis=1)
+
+
 def softplus(x):
     """log(1 + e^x)."""
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
@@ -73,6 +78,7 @@ ACTIVATIONS: dict[str, Callable] = {
     "step": lambda x: np.where(x <= 0, 0, np.where(x > 0, 1, x)),
     "exp": np.exp,
     "softmax": softmax,
+    "ordered": ordered,
     "elu": lambda x, alpha=1.0: np.where(x < 0, x.dtype.type(alpha) * np.expm1(np.minimum(x, 0)), x),
     "selu": lambda x: x.dtype.type(SELU_SCALE) * np.where(x < 0, SELU_ALPHA * np.expm1(np.minimum(x, 0)), x),
     "gelu": lambda x: np.where(x == -np.inf, 0, x * normal_share(x)),
@@ -124,8 +130,18 @@ def linear(X, W, b, activation="identity"):
     return ACTIVATIONS[activation](matmul(X, W) + b)
 
 
-# The output activation of each loss is its canonical link: then the delta dL/dz of the output layer is P - Y.
-LINKS = {"squared_error": "identity", "log_loss": "softmax", "binary_log_loss": "logistic", "poisson": "exp"}
+# The output activation of each loss. With these four it is the canonical link: dL/dz of the output layer is P - Y.
+CANONICAL = {"squared_error": "identity", "log_loss": "softmax", "binary_log_loss": "logistic", "poisson": "exp"}
+LINKS = CANONICAL | {
+    "absolute_error": "identity",
+    "huber": "identity",
+    "log_cosh": "identity",
+    "gamma": "exp",
+    "tweedie": "exp",
+    "focal": "softmax",
+    "binary_focal": "logistic",
+    "quantile": "ordered",
+}
 
 
 def xlogy(x, y):
@@ -133,17 +149,60 @@ def xlogy(x, y):
     return np.where(x == 0, 0, x * np.log(np.where(x == 0, 1, y)))
 
 
-def row_losses(loss, P, Y, eps):
+def levels(n):
+    """Levels of the quantile loss for n outputs, unevenly spread."""
+    return (np.arange(1, n + 1) / (n + 1)) ** 1.5
+
+
+def row_losses(net, P, Y):
     """The loss of each row, summed over the outputs P (n, n_out) against the targets Y. Probabilities are clipped to
     [eps, 1 - eps], where eps belongs to the dtype that is being described."""
-    p = np.clip(P, eps, 1 - eps)
+    p, d = np.clip(P, net.clip, 1 - net.clip), P - Y
+    a, b, q = 1 - net.tweedie_power, 2 - net.tweedie_power, levels(P.shape[1])
+    rest = 1 - p
     terms = {
-        "squared_error": lambda: (P - Y) ** 2 / 2,
+        "squared_error": lambda: d**2 / 2,
         "log_loss": lambda: -xlogy(Y, p),
-        "binary_log_loss": lambda: -xlogy(Y, p) - xlogy(1 - Y, 1 - p),
+        "binary_log_loss": lambda: -xlogy(Y, p) - xlogy(1 - Y, rest),
         "poisson": lambda: xlogy(Y, Y / P) - Y + P,
-    }[loss]()
+        "absolute_error": lambda: abs(d),
+        "huber": lambda: np.where(
+            abs(d) <= net.huber_delta, d**2 / 2, net.huber_delta * (abs(d) - net.huber_delta / 2)
+        ),
+        "log_cosh": lambda: np.logaddexp(d, -d) - np.log(np.asarray(2, d.dtype)),
+        "gamma": lambda: Y / P - np.log(Y / P) - 1,
+        "tweedie": lambda: Y**b / (a * b) - Y * P**a / a + P**b / b,
+        "focal": lambda: -(rest**net.focal_gamma) * xlogy(Y, p),
+        "binary_focal": lambda: -(rest**net.focal_gamma) * xlogy(Y, p) - p**net.focal_gamma * xlogy(1 - Y, rest),
+        "quantile": lambda: np.where(d > 0, (1 - q) * d, -q * d),
+    }[net.loss]()
     return terms.sum(axis=1)
+
+
+def output_gradient(net, Z, P, Y):
+    """dL/dz of the output layer, where P = f(Z), by the chain rule through the Jacobian of f."""
+    g, d, rest, q = net.focal_gamma, P - Y, 1 - P, levels(P.shape[1])
+    if net.loss in CANONICAL:
+        return d
+    slope = {
+        "absolute_error": lambda: np.sign(d),
+        "huber": lambda: np.clip(d, -net.huber_delta, net.huber_delta),
+        "log_cosh": lambda: np.tanh(d),
+        "gamma": lambda: (1 - Y / P) / P,
+        "tweedie": lambda: (P - Y) * P**-net.tweedie_power,
+        "focal": lambda: Y * (g * rest ** (g - 1) * np.log(P) - rest**g / P),
+        "binary_focal": lambda: (
+            Y * (g * rest ** (g - 1) * np.log(P) - rest**g / P)
+            - (1 - Y) * (g * P ** (g - 1) * np.log(rest) - P**g / rest)
+        ),
+        "quantile": lambda: np.where(d > 0, 1 - q, np.where(d < 0, -q, 0)),
+    }[net.loss]()  # dL/dp
+    if LINKS[net.loss] == "softmax":
+        return P * (slope - (P * slope).sum(axis=1, keepdims=True))
+    if LINKS[net.loss] == "ordered":
+        later = np.cumsum(slope[:, ::-1], axis=1)[:, ::-1]
+        return np.concatenate([later[:, :1], later[:, 1:] * logistic(Z[:, 1:])], axis=1)
+    return slope * SLOPES[LINKS[net.loss]](P)
 
 
 @dataclass
@@ -161,6 +220,9 @@ class Network:
     beta_2: float = 0.999
     epsilon: float = 1e-8
     clip: float = 2.0**-52  # of probabilities, in the loss
+    huber_delta: float = 1.0
+    tweedie_power: float = 1.5
+    focal_gamma: float = 2.0
     state_1: list = field(default_factory=list)  # per parameter, coefs then intercepts: velocity, or Adam's m
     state_2: list = field(default_factory=list)  # Adam's v
 
@@ -187,15 +249,18 @@ def random_network(rng, sizes: Sequence[int], dtype="float64", **options) -> Net
 
 
 def random_targets(rng, loss, n, n_out, dtype="float64"):
-    """Targets (n, n_out) that the loss is made for; for poisson some are 0."""
-    if loss == "squared_error":
+    """Targets (n, n_out) that the loss is made for; of counts and amounts some are 0."""
+    link = LINKS[loss]
+    if loss == "quantile":
+        Y = np.repeat(rng.standard_normal((n, 1)), n_out, axis=1)
+    elif link == "identity":
         Y = rng.standard_normal((n, n_out))
-    elif loss == "log_loss":
+    elif link == "softmax":
         Y = np.eye(n_out)[rng.integers(0, n_out, n)]
-    elif loss == "binary_log_loss":
+    elif link == "logistic":
         Y = rng.integers(0, 2, (n, n_out))
     else:
-        Y = rng.poisson(1.5, (n, n_out))
+        Y = rng.gamma(2.0, size=(n, n_out)) if loss == "gamma" else rng.poisson(1.5, (n, n_out))
     return np.ascontiguousarray(Y, dtype)
 
 
@@ -218,13 +283,14 @@ def penalty(net):
 
 def mean_loss(net, X, Y):
     """What training makes small: the mean loss of the rows and the penalty."""
-    return (row_losses(net.loss, forward(net, X), Y, net.clip).sum() + penalty(net)) / len(X)
+    return (row_losses(net, forward(net, X), Y).sum() + penalty(net)) / len(X)
 
 
 def gradients(net, X, Y):
     """Of mean_loss, by backpropagation: for the coefs, then for the intercepts."""
     n, values = len(X), layer_values(net, X)
-    delta = values[-1] - Y
+    Z = linear(values[-2], net.coefs[-1], net.intercepts[-1])
+    delta = output_gradient(net, Z, values[-1], Y)
     d_coefs, d_intercepts = [], []
     for layer in reversed(range(len(net.coefs))):
         W = net.coefs[layer]
@@ -271,7 +337,7 @@ def epoch(net, X, Y, batch_size, rates, order=None):
     data_sum = penalty_sum = 0.0
     for rows, rate in zip(batches(len(order), batch_size), rates, strict=True):
         x, y = X[order[rows]], Y[order[rows]]
-        data_sum += row_losses(net.loss, forward(net, x), y, net.clip).sum()
+        data_sum += row_losses(net, forward(net, x), y).sum()
         penalty_sum += penalty(net)
         step(net, x, y, rate)
     return data_sum, penalty_sum

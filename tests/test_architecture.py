@@ -234,7 +234,7 @@ ARROWS = {
     "_hidden": ({"_network"}, {"numpy", "sklearn"}),
     "_base": ({"_averaging", "_hidden", "_network", "_schedules", "_validation"}, {"numpy", "scipy", "sklearn"}),
     "_classifier": ({"_base", "_network"}, {"numpy", "sklearn"}),
-    "_regressor": ({"_base", "_network", "_validation"}, {"sklearn"}),
+    "_regressor": ({"_base", "_network", "_validation"}, {"numpy", "sklearn"}),
     "_perceptron": ({"_core", "ops"}, {"numpy", "scipy", "sklearn"}),
     "__init__": ({"_core", "ops", "_network", "_classifier", "_regressor", "_perceptron", "_threads"}, set()),
 }

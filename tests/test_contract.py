@@ -193,7 +193,7 @@ def assert_epoch_to_the_bit(isa, net, X, Y, batch_size, rates, order=None):
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_training_to_the_bit(isa, dtype, solver):
     rng = np.random.default_rng(6)
-    losses = cycle(reference.LINKS)
+    losses = cycle(reference.CANONICAL)
     shapes = [(5, 9, 3), (50, 17, 2), (3, 34, 18, 4), (1, 1), (97, 5, 1)]
     for activation, sizes, loss in zip(HIDDEN, shapes, losses, strict=False):
         net = reference.random_network(
@@ -218,7 +218,7 @@ def test_more_than_4096_rows_to_the_bit(isa, dtype):
 def test_gradients_to_the_bit_and_as_the_update_uses_them(isa, dtype):
     rng = np.random.default_rng(8)
     fma = reference.multiply_add(isa)
-    for activation, loss in zip(HIDDEN, islice(cycle(reference.LINKS), 5), strict=True):
+    for activation, loss in zip(HIDDEN, islice(cycle(reference.CANONICAL), 5), strict=True):
         net = reference.random_network(rng, (7, 19, 4), dtype, activation=activation, loss=loss, alpha=0.2)
         X, Y = data(rng, net, 11)
         made = engine(net, 11, keep_gradients=True)

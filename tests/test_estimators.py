@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+import re
 import sys
 
 import numpy as np
@@ -21,6 +22,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import nnfast
+import reference
 from estimators import NAMES, PACKAGES, TARGETS, both, estimator, fitted, outcome, output, problem
 from nnfast import MLP, MLPClassifier, MLPRegressor, _core
 
@@ -41,8 +43,16 @@ COURSE = {
     "averaging_decay": 0.9,
 }
 PARAMETERS = {
-    "MLPClassifier": {"n_jobs": None, "scoring": None, "class_weight": None, **COURSE},
-    "MLPRegressor": {"n_jobs": None, "scoring": None, **COURSE},
+    "MLPClassifier": {
+        **dict.fromkeys(["n_jobs", "scoring", "class_weight"]),
+        **COURSE,
+        **{"loss": "log_loss", "focal_gamma": 2.0, "label_smoothing": 0.0},
+    },
+    "MLPRegressor": {
+        **dict.fromkeys(["n_jobs", "scoring"]),
+        **COURSE,
+        **{"huber_delta": 1.0, "tweedie_power": 1.5, "quantile": 0.5},
+    },
 }
 ARGUMENTS = {"X_val", "y_val", "sample_weight_val"}  # of fit
 
@@ -52,7 +62,7 @@ def test_parameters_are_scikit_learns_then_ours(name):
     ours, theirs = (list(inspect.signature(getattr(package, name)).parameters.values()) for package in PACKAGES)
     assert [p.replace(annotation=p.empty) for p in ours[: len(theirs)]] == theirs
     added = ours[len(theirs) :]
-    assert {p.name: p.default for p in added} == PARAMETERS[name]
+    assert [(p.name, p.default) for p in added] == list(PARAMETERS[name].items())
     assert {p.kind for p in added} == {inspect.Parameter.KEYWORD_ONLY}
     assert getattr(nnfast, name)().loss == getattr(sklearn.neural_network, name)().loss
 
@@ -329,12 +339,14 @@ def test_bad_parameters_give_scikit_learns_error(name, parameters):
     np.testing.assert_array_equal(ours.set_params(**estimator(target).get_params()).fit(X, y).predict(X), good)
 
 
-@pytest.mark.parametrize("loss", ["huber", None, "log_loss"])
+@pytest.mark.parametrize("loss", ["hinge", None, "log_loss"])
 def test_bad_loss_gives_scikit_learns_error(loss):
     _, X, y = problem("regression")
     ours, theirs = (outcome(lambda m=m: m.set_params(loss=loss).fit(X, y)) for m in both("regression"))
-    assert ours == theirs
-    assert ours[0][0] == "InvalidParameterError"
+    assert ours[0][0] == theirs[0][0] == "InvalidParameterError"
+    losses = sorted(name for name in reference.LINKS if "log_loss" not in name and "focal" not in name)
+    theirs_with_our_losses = re.sub(r"\{.*?\}", "{" + ", ".join(map(repr, losses)) + "}", theirs[0][1])
+    assert (ours[0][1], ours[1]) == (theirs_with_our_losses, theirs[1])
 
 
 @pytest.mark.parametrize(

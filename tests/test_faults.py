@@ -497,6 +497,14 @@ def table():
         *({"sizes": v} for v in (["6", "5", "2"], [6, None, 2], None, 3, "652", [6, 2**70, 2])),
         *({"activations": v} for v in ([], ["tanh"], ["tanh"] * 3, ["softmax", "identity"], ["tanh", "tanh"])),
         *({"activations": v} for v in (["tanh", "softmax"], [0, 0], [None, "identity"], ["", "identity"], None, 2)),
+        *({"activations": ["tanh", "ordered"], "loss": "quantile", "levels": v} for v in ((), (0.5,), 0.5, "ab", None)),
+        *(
+            {"activations": ["tanh", "ordered"], "loss": "quantile", "levels": v}
+            for v in ((0.5, 0.5), (0, 0.5), (0.5, 1))
+        ),
+        *({"loss": "huber", "huber_delta": v} for v in (0, -1, float("nan"), "a", None)),
+        *({"activations": ["tanh", "exp"], "loss": "tweedie", "tweedie_power": v} for v in (1, 2, 0, "a", None)),
+        *({"activations": ["tanh", "softmax"], "loss": "focal", "focal_gamma": v} for v in (-1, float("nan"), None)),
         *({"loss": v} for v in ("hinge", "", None, 0, "log_loss", "poisson", "binary_log_loss")),
         *({"solver": v} for v in ("lbfgs", "", None, 0)),
         *({"max_batch": v} for v in (0, -1, 2.5, "5", None, 2**64)),

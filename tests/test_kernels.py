@@ -130,7 +130,7 @@ def test_matmul_error_is_within_the_bound(isa, dtype, k):
 
 # ---- elementwise -----------------------------------------------------------------------------------------------------
 
-ELEMENTWISE = [name for name in _core.ACTIVATIONS if name != "softmax"]
+ELEMENTWISE = [name for name in _core.ACTIVATIONS if name not in ("softmax", "ordered")]
 # Largest errors in ULP that docs/numerics.md promises, by (float32, float64); the others are exact or one rounding.
 ULP = {
     "exp": (2.5, 4),
@@ -231,6 +231,9 @@ def forward_with_bound(net, X, dtype):
         value = reference.linear(value, W, b.astype(np.float64), activation)
         if activation == "softmax":  # dp = p (dz - sum p dz)
             error = value * np.expm1(2 * error.max(axis=1, keepdims=True)) + (value.shape[1] / 16 + 20) * eps * value
+        elif activation == "ordered":  # each step is no steeper than 1; a sum of positive steps
+            rounding = (value.shape[1] + 8) * eps * (2 * np.abs(value[:, :1]) + np.abs(value[:, -1:]) + 1)
+            error = np.cumsum(error, axis=1) + rounding
         elif activation == "exp":
             error = value * np.expm1(error) + 4 * eps * value
         else:

@@ -38,13 +38,16 @@ def as_reference(network, dtype=None):
         beta_2=network.beta_2,
         epsilon=network.epsilon,
         clip=float(np.finfo(network.dtype).eps),
+        huber_delta=network.huber_delta,
+        tweedie_power=network.tweedie_power,
+        focal_gamma=network.focal_gamma,
     )
 
 
 def problem(sizes, n, dtype="float64", seed=0, **options):
     """A network and data for it."""
     rng = np.random.default_rng(seed)
-    network = MLP(sizes, dtype=dtype, random_state=seed, **options)
+    network = MLP(sizes, dtype=dtype, random_state=seed, **{"quantile": reference.levels(sizes[-1])} | options)
     X = rng.standard_normal((n, sizes[0])).astype(dtype)
     return network, X, reference.random_targets(rng, network.loss_name, n, sizes[-1], dtype)
 

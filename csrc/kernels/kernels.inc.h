@@ -29,6 +29,7 @@ _Static_assert((int)NNF_FEW_COLUMNS <= (int)F64_LANES * NNF_TILE_VECTORS, "few c
         .finite = V(finite),                               \
         .both_classes = V(both_classes),                   \
         .softmax = V(softmax),                             \
+        .ordered = V(ordered),                             \
         .output = V(output),                               \
         .scale = V(scale),                                 \
         .column_sums = V(column_sums),                     \

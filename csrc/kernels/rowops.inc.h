@@ -279,15 +279,51 @@ NNF_INLINE VT V(clip_probability)(VT p)
     return V(select)(V(lt)(vtop, low), vtop, low);
 }
 
-/* The loss of one output `p` against its target `y`, as scikit-learn's functions of these names sum it. */
-NNF_INLINE VT V(loss_term)(int loss, VT p, VT y)
+/* log(1 + x) for -0.6 < x <= 1: log(w) with w = 1 + x rounded, and what rounding lost. */
+NNF_INLINE VT V(log_one_plus)(VT x)
 {
-    const VT vone = V(set1)((T)1);
+    const VT w = V(add)(V(set1)((T)1), x), lost = V(sub)(x, V(sub)(w, V(set1)((T)1)));
+    return V(add)(V(log)(w), V(div)(lost, w));
+}
+
+/* log(cosh(d)) with t = tanh(d): -log(1 - t^2) / 2 near 0, where nothing cancels, and |d| - log(2) + log(1 + e^(-2|d|))
+ * from 1 on. */
+NNF_INLINE VT V(log_cosh)(VT d, VT t)
+{
+    const VT a = V(abs)(d), e = V(exp)(V(mul)(V(set1)((T)-2), a));
+    const MT near = V(lt)(a, V(set1)((T)1));
+    const VT log = V(log_one_plus)(V(select)(near, V(neg)(V(mul)(t, t)), e));
+    const VT far = V(add)(V(sub)(a, V(set1)((T)0.693147180559945309)), log);
+    return V(select)(near, V(mul)(V(set1)((T)-0.5), log), far);
+}
+
+/* x^power for x >= 0. */
+NNF_INLINE VT V(power)(VT x, double power) { return V(exp)(V(mul)(V(set1)((T)power), V(log)(x))); }
+
+/* The terms y f(p), f(p) = -(1 - p)^gamma log(p) of the focal losses (Lin et al. 2017). */
+NNF_INLINE VT V(focal_term)(double gamma, VT p, VT y)
+{
+    const VT rest = V(clip_probability)(V(sub)(V(set1)((T)1), p));
+    return V(neg)(V(mul)(y, V(mul)(V(power)(rest, gamma), V(log)(V(clip_probability)(p)))));
+}
+
+/* y p f'(p) = -(1 - p)^gamma y (1 - gamma p log(p) / (1 - p)). */
+NNF_INLINE VT V(focal_slope)(double gamma, VT p, VT y)
+{
+    const VT one = V(set1)((T)1), rest = V(clip_probability)(V(sub)(one, p));
+    const VT bend = V(mul)(V(set1)((T)gamma), V(mul)(p, V(div)(V(log)(V(clip_probability)(p)), rest)));
+    return V(mul)(y, V(mul)(V(neg)(V(power)(rest, gamma)), V(sub)(one, bend)));
+}
+
+/* The loss of one output `p` against its target `y`, as in nnfast.h, and its gradient by the output before its
+ * activation. `shared` is the sum of the focal slopes of the row, with NNF_FOCAL. */
+NNF_INLINE VT V(loss_at)(int loss, const nnf_loss_args *args, VT p, VT y, VT shared, VT *delta)
+{
+    const VT vzero = V(zero)(), vone = V(set1)((T)1), d = V(sub)(p, y);
+    *delta = d; /* of the canonical pairs of output activation and loss */
     switch (loss) {
-    case NNF_SQUARED_ERROR: {
-        VT d = V(sub)(p, y);
+    case NNF_SQUARED_ERROR:
         return V(mul)(V(set1)((T)0.5), V(mul)(d, d));
-    }
     case NNF_LOG_LOSS:
         return V(neg)(V(mul)(y, V(log)(V(clip_probability)(p))));
     case NNF_BINARY_LOG_LOSS: {
@@ -296,10 +332,46 @@ NNF_INLINE VT V(loss_term)(int loss, VT p, VT y)
         VT rests = V(mul)(V(sub)(vone, y), V(log)(V(sub)(vone, q)));
         return V(neg)(V(add)(fires, rests));
     }
+    case NNF_ABSOLUTE_ERROR:
+        *delta = V(select)(V(lt)(d, vzero), V(neg)(vone), V(select)(V(lt)(vzero, d), vone, d));
+        return V(abs)(d);
+    case NNF_HUBER: {
+        const VT vdelta = V(set1)((T)args->huber_delta), a = V(abs)(d);
+        const VT h = V(select)(V(lt)(vdelta, a), vdelta, a);
+        *delta = V(copysign)(h, d);
+        return V(mul)(h, V(sub)(a, V(mul)(V(set1)((T)0.5), h)));
+    }
+    case NNF_LOG_COSH:
+        *delta = V(tanh)(d);
+        return V(log_cosh)(d, *delta);
+    case NNF_GAMMA: {
+        const VT ratio = V(div)(y, p);
+        *delta = V(sub)(vone, ratio);
+        return V(sub)(V(sub)(ratio, V(log)(ratio)), vone);
+    }
+    case NNF_TWEEDIE: {
+        const double a = 1 - args->tweedie_power, b = 2 - args->tweedie_power;
+        const VT pb = V(power)(p, b), product = V(mul)(y, V(power)(p, a));
+        const VT ypa = V(select)(V(eq)(y, vzero), V(mul)(y, p), product); /* 0 also where p^a overflows */
+        *delta = V(sub)(pb, ypa);
+        const VT own = V(mul)(V(set1)((T)(1 / (a * b))), V(power)(y, b));
+        return V(add)(V(sub)(own, V(mul)(V(set1)((T)(1 / a)), ypa)), V(mul)(V(set1)((T)(1 / b)), pb));
+    }
+    case NNF_FOCAL: {
+        *delta = V(sub)(V(focal_slope)(args->focal_gamma, p, y), V(mul)(p, shared));
+        return V(focal_term)(args->focal_gamma, p, y);
+    }
+    case NNF_BINARY_FOCAL: {
+        const VT no = V(sub)(vone, y), rest = V(sub)(vone, p);
+        *delta = V(sub)(V(mul)(rest, V(focal_slope)(args->focal_gamma, p, y)),
+                        V(mul)(p, V(focal_slope)(args->focal_gamma, rest, no)));
+        const VT fires = V(focal_term)(args->focal_gamma, p, y);
+        return V(add)(fires, V(focal_term)(args->focal_gamma, rest, no));
+    }
     default: { /* NNF_POISSON; 0 log(0 / p) counts as 0, and as NaN when 0 / p is */
         VT ratio = V(div)(y, p);
         VT product = V(mul)(y, V(log)(ratio));
-        VT ylogy = V(select)(V(eq)(y, V(zero)()), V(mul)(y, ratio), product);
+        VT ylogy = V(select)(V(eq)(y, vzero), V(mul)(y, ratio), product);
         return V(add)(V(sub)(ylogy, y), p);
     }
     }
@@ -308,40 +380,53 @@ NNF_INLINE VT V(loss_term)(int loss, VT p, VT y)
 /* Outputs of a chunk: a whole number of the 16 virtual lanes. */
 enum { V(CHUNK) = 4 * NNF_SUM_LANES };
 
-/* n <= CHUNK outputs p with targets y: terms of the loss, and p becomes the delta p - y of a canonical pair of output
- * activation and loss. */
-static void V(loss_chunk)(int loss, nnf_index n, T *terms, T *p, const T *y)
+/* n <= CHUNK outputs p with targets y: terms of the loss, and p becomes its gradient. */
+static void V(loss_chunk)(int loss, const nnf_loss_args *args, nnf_index n, T *terms, T *p, const T *y, VT shared)
 {
     for (nnf_index j = 0; j < n; j += LANES) {
         const nnf_index count = nnf_min(n - j, LANES);
-        VT vp = V(load_n)(p + j, count), vy = V(load_n)(y + j, count);
-        V(store)(terms + j, V(loss_term)(loss, vp, vy));
-        V(store_n)(p + j, V(sub)(vp, vy), count);
+        VT delta;
+        V(store)(terms + j, V(loss_at)(loss, args, V(load_n)(p + j, count), V(load_n)(y + j, count), shared, &delta));
+        V(store_n)(p + j, delta, count);
     }
 }
 
+/* The sum of the focal slopes of a row of probabilities. */
+static T V(focal_sum)(double gamma, nnf_index n, const T *p, const T *y)
+{
+    VT vsum[V(SUM_VECTORS)];
+    for (int a = 0; a < V(SUM_VECTORS); a++)
+        vsum[a] = V(zero)();
+    for (nnf_index j = 0; j < n; j += LANES) {
+        const nnf_index count = nnf_min(n - j, LANES), a = j / LANES % V(SUM_VECTORS);
+        vsum[a] = V(add)(vsum[a], V(focal_slope)(gamma, V(load_n)(p + j, count), V(load_n)(y + j, count)));
+    }
+    return V(sum_lanes)(vsum);
+}
+
 /* One row of several outputs. */
-static double V(output_row)(int loss, int link, nnf_index n, T *z, const T *y)
+static double V(output_row)(int loss, const nnf_loss_args *args, nnf_index n, T *z, const T *y)
 {
     VT vsum[V(SUM_VECTORS)];
     T terms[V(CHUNK)];
     for (int a = 0; a < V(SUM_VECTORS); a++)
         vsum[a] = V(zero)();
-    if (loss == NNF_LOG_LOSS)
+    if (nnf_loss_link(loss) == NNF_SOFTMAX)
         V(softmax_row)(n, z);
     else
-        V(activate)(link, 0, n, z, z);
+        V(activate)(nnf_loss_link(loss), 0, n, z, z);
+    const VT shared = V(set1)(loss == NNF_FOCAL ? V(focal_sum)(args->focal_gamma, n, z, y) : (T)0);
     for (nnf_index j = 0; j < n; j += V(CHUNK)) {
         const nnf_index count = nnf_min(n - j, V(CHUNK));
-        V(loss_chunk)(loss, count, terms, z + j, y + j);
+        V(loss_chunk)(loss, args, count, terms, z + j, y + j, shared);
         V(add_to_lanes)(vsum, count, terms);
     }
     return (double)V(sum_lanes)(vsum);
 }
 
 /* One output a row: rows side by side in the vectors. */
-static void V(output_column)(int loss, int link, nnf_index m, T *z, nnf_index ldz, const void *const *y,
-                             nnf_index y_first, double *row_loss)
+static void V(output_column)(int loss, const nnf_loss_args *args, nnf_index m, T *z, nnf_index ldz,
+                             const void *const *y, nnf_index y_first, double *row_loss)
 {
     T terms[V(CHUNK)], p[V(CHUNK)], target[V(CHUNK)];
     for (nnf_index i = 0; i < m; i += V(CHUNK)) {
@@ -350,8 +435,8 @@ static void V(output_column)(int loss, int link, nnf_index m, T *z, nnf_index ld
             p[r] = z[(i + r) * ldz];
             target[r] = ((const T *)y[i + r])[y_first];
         }
-        V(activate)(link, 0, count, p, p);
-        V(loss_chunk)(loss, count, terms, p, target);
+        V(activate)(nnf_loss_link(loss), 0, count, p, p);
+        V(loss_chunk)(loss, args, count, terms, p, target, V(zero)());
         for (nnf_index r = 0; r < count; r++) {
             z[(i + r) * ldz] = p[r];
             row_loss[i + r] += (double)terms[r];
@@ -359,25 +444,28 @@ static void V(output_column)(int loss, int link, nnf_index m, T *z, nnf_index ld
     }
 }
 
-/* NNF_LOG_LOSS of few outputs. */
-static void V(output_few)(nnf_index m, nnf_index n, T *z, nnf_index ldz, const void *const *y, nnf_index y_first,
-                          double *row_loss)
+/* A softmax over few outputs. */
+static void V(output_few)(int loss, const nnf_loss_args *args, nnf_index m, nnf_index n, T *z, nnf_index ldz,
+                          const void *const *y, nnf_index y_first, double *row_loss)
 {
     for (nnf_index i = 0; i < m; i += LANES) {
         const nnf_index count = nnf_min(m - i, LANES);
         T *rows[LANES], sums[LANES];
         const T *targets[LANES];
-        VT p[NNF_SUM_LANES], t[NNF_SUM_LANES], terms[NNF_SUM_LANES];
+        VT p[NNF_SUM_LANES], t[NNF_SUM_LANES], terms[NNF_SUM_LANES], shared = V(zero)();
         V(point_to_rows)(rows, i, count, z, ldz);
         for (nnf_index r = 0; r < count; r++)
             targets[r] = (const T *)y[i + r] + y_first;
         V(rows_to_columns)(n, count, (const T *const *)(const void *)rows, p);
         V(rows_to_columns)(n, count, targets, t);
         V(softmax_columns)(n, p);
-        for (nnf_index j = 0; j < n; j++) {
-            terms[j] = V(loss_term)(NNF_LOG_LOSS, p[j], t[j]);
-            p[j] = V(sub)(p[j], t[j]);
+        if (loss == NNF_FOCAL) {
+            for (nnf_index j = 0; j < n; j++)
+                terms[j] = V(focal_slope)(args->focal_gamma, p[j], t[j]);
+            shared = V(sum_columns)(n, terms);
         }
+        for (nnf_index j = 0; j < n; j++)
+            terms[j] = V(loss_at)(loss, args, p[j], t[j], shared, &p[j]);
         V(store)(sums, V(sum_columns)(n, terms));
         V(columns_to_rows)(n, count, rows, p);
         for (nnf_index r = 0; r < count; r++)
@@ -385,24 +473,98 @@ static void V(output_few)(nnf_index m, nnf_index n, T *z, nnf_index ldz, const v
     }
 }
 
-static void V(output)(int loss, nnf_index m, nnf_index n, void *z, nnf_index ldz, const void *const *y,
-                      nnf_index y_first, double *row_loss)
+/* ---- ordered outputs, and the quantile loss ---- */
+
+/* The column x, with row distance ldx, of `count` rows. */
+NNF_INLINE VT V(load_column)(nnf_index count, const T *x, nnf_index ldx)
 {
-    static const int links[NNF_N_LOSSES] = {
-        [NNF_SQUARED_ERROR] = NNF_IDENTITY,
-        [NNF_BINARY_LOG_LOSS] = NNF_LOGISTIC,
-        [NNF_POISSON] = NNF_EXP,
-    };
-    if (n == 1 && loss != NNF_LOG_LOSS) {
-        V(output_column)(loss, links[loss], m, (T *)z, ldz, y, y_first, row_loss);
-        return;
+    T lane[LANES] = {0};
+    for (nnf_index r = 0; r < count; r++)
+        lane[r] = x[r * ldx];
+    return V(load)(lane);
+}
+
+NNF_INLINE void V(store_column)(nnf_index count, T *x, nnf_index ldx, VT column)
+{
+    T lane[LANES];
+    V(store)(lane, column);
+    for (nnf_index r = 0; r < count; r++)
+        x[r * ldx] = lane[r];
+}
+
+/* The output k from the one before: p + log(1 + e^z), the logarithm as max(z, 0) + log(1 + e^-|z|). It is never
+ * negative and a rounded sum is monotone, so the outputs never fall. */
+NNF_INLINE VT V(next_level)(nnf_index k, VT p, VT z)
+{
+    const VT above = V(select)(V(lt)(V(zero)(), z), z, V(zero)());
+    return k == 0 ? z : V(add)(p, V(add)(above, V(log_one_plus)(V(exp)(V(neg)(V(abs)(z))))));
+}
+
+static void V(ordered)(nnf_index m, nnf_index n, void *x, nnf_index ldx)
+{
+    for (nnf_index i = 0; i < m; i += LANES) {
+        const nnf_index count = nnf_min(m - i, LANES);
+        VT p = V(zero)();
+        for (nnf_index k = 0; k < n; k++) {
+            T *column = (T *)x + i * ldx + k;
+            p = V(next_level)(k, p, V(load_column)(count, column, ldx));
+            V(store_column)(count, column, ldx, p);
+        }
     }
-    if (loss == NNF_LOG_LOSS && n <= NNF_SUM_LANES) {
-        V(output_few)(m, n, (T *)z, ldz, y, y_first, row_loss);
-        return;
+}
+
+/* The slope of the loss of a level q at d = p - y; the loss is their product. */
+NNF_INLINE VT V(level_slope)(double q, VT d)
+{
+    const VT above = V(select)(V(lt)(V(zero)(), d), V(set1)((T)(1 - q)), d);
+    return V(select)(V(lt)(d, V(zero)()), V(set1)((T)-q), above);
+}
+
+/* An output moves all from it on, so its gradient is a sum of their slopes: all less those before it. Levels are added
+ * in order. */
+static void V(output_quantile)(const nnf_loss_args *args, nnf_index m, nnf_index n, T *z, nnf_index ldz,
+                               const void *const *y, nnf_index y_first, double *row_loss)
+{
+    for (nnf_index i = 0; i < m; i += LANES) {
+        const nnf_index count = nnf_min(m - i, LANES);
+        VT p = V(zero)(), terms = V(zero)(), slopes = V(zero)();
+        T lane[LANES] = {0};
+        for (int pass = 0; pass < 2; pass++) {
+            for (nnf_index k = 0; k < n; k++) {
+                T *column = z + i * ldz + k;
+                const VT vz = V(load_column)(count, column, ldz);
+                for (nnf_index r = 0; r < count; r++)
+                    lane[r] = ((const T *)y[i + r])[y_first + k];
+                p = V(next_level)(k, p, vz);
+                const VT d = V(sub)(p, V(load)(lane)), slope = V(level_slope)(args->levels[k], d);
+                if (pass == 0) {
+                    terms = V(add)(terms, V(mul)(slope, d));
+                    slopes = V(add)(slopes, slope);
+                } else {
+                    V(store_column)(count, column, ldz, k == 0 ? slopes : V(mul)(slopes, V(logistic)(vz)));
+                    slopes = V(sub)(slopes, slope);
+                }
+            }
+        }
+        V(store)(lane, terms);
+        for (nnf_index r = 0; r < count; r++)
+            row_loss[i + r] += (double)lane[r];
     }
-    for (nnf_index i = 0; i < m; i++)
-        row_loss[i] += V(output_row)(loss, links[loss], n, (T *)z + i * ldz, (const T *)y[i] + y_first);
+}
+
+static void V(output)(int loss, const nnf_loss_args *args, nnf_index m, nnf_index n, void *z, nnf_index ldz,
+                      const void *const *y, nnf_index y_first, double *row_loss)
+{
+    const int link = nnf_loss_link(loss);
+    if (link == NNF_ORDERED)
+        V(output_quantile)(args, m, n, (T *)z, ldz, y, y_first, row_loss);
+    else if (n == 1 && link != NNF_SOFTMAX)
+        V(output_column)(loss, args, m, (T *)z, ldz, y, y_first, row_loss);
+    else if (link == NNF_SOFTMAX && n <= NNF_SUM_LANES)
+        V(output_few)(loss, args, m, n, (T *)z, ldz, y, y_first, row_loss);
+    else
+        for (nnf_index i = 0; i < m; i++)
+            row_loss[i] += V(output_row)(loss, args, n, (T *)z + i * ldz, (const T *)y[i] + y_first);
 }
 
 static void V(scale)(nnf_index n, void *x, double factor)

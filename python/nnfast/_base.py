@@ -207,8 +207,20 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
     def _validation_score(self, outputs: Array, Y: Array, weights: Array | None) -> float:
         """scikit-learn's score of these outputs, which are finite, for `scoring=None`."""
 
+    def _loss_parameters(self) -> dict[str, Any]:
+        """What `nnfast.MLP` needs to know of the loss besides."""
+        return {}
+
+    def _training_target(self, Y: Array) -> Array:
+        """What the outputs are trained towards, where that is not quite Y."""
+        return Y
+
+    def _true_target(self, Y: Array) -> Array:
+        """The y that `_encode` made Y of."""
+        return self._decode(Y)
+
     def _output_groups(self) -> tuple[int, ...]:
-        """Sizes of the groups of outputs that are a softmax each; none when they all are one, or none is."""
+        """Sizes of the groups of outputs that the output activation takes together; none when there is but one."""
         return ()
 
     def _class_weights(self, y: Array, incremental: bool) -> Array | None:
@@ -324,9 +336,10 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
                 stratify = Y if is_classifier(self) and Y.shape[1] == 1 else None
                 rows, held_out = hold_out(X, Y, weights, self.validation_fraction, rng, stratify)
             judges = None if held_out is None else _sample(network.dtype, *held_out)
-            self._train(network, _sample(network.dtype, X, Y, weights), rows, judges, rng, tasks)
+            learned = _sample(network.dtype, X, self._training_target(Y), weights)
+            self._train(network, learned, rows, judges, rng, tasks)
         else:
-            self._minimise(network, _sample(network.dtype, X, Y, weights), tasks)
+            self._minimise(network, _sample(network.dtype, X, self._training_target(Y), weights), tasks)
 
         if not all(np.isfinite(w).all() for w in self.coefs_ + self.intercepts_):
             raise ValueError(
@@ -380,7 +393,6 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
             layer_sizes,
             activation=self.activation,
             loss=self._network_loss(),
-            output_groups=self._output_groups(),
             solver=self.solver if self.solver in STOCHASTIC_SOLVERS else "sgd",  # L-BFGS needs none
             alpha=self.alpha,
             dtype=dtype,
@@ -392,6 +404,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
             beta_2=self.beta_2,
             epsilon=self.epsilon,
             dropout=self.dropout,
+            **self._loss_parameters(),
             **start,
         )
 
@@ -488,7 +501,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
             self._no_improvement_count,
         )
         # scikit-learn reports the squared error as a mean over the outputs, though its gradient is that of the sum.
-        n_averaged = self.n_outputs_ if self.loss == "squared_error" else 1
+        n_averaged = self.n_outputs_ if network.loss_name == "squared_error" else 1
         validation_loss = score = np.nan
         time = perf_counter()
         deadline = self._deadline(time)
@@ -575,7 +588,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
     ) -> tuple[float, float]:
         """The loss and score of the weights as they are now on the rows held out, in the records too."""
         outputs = judged.forward(held_out.rows)
-        loss = mean_loss(judged.network.loss_name, outputs, held_out.Y, held_out.weights)
+        loss = mean_loss(judged.network, outputs, held_out.Y, held_out.weights)
         if self.scoring == "loss":
             score = -loss
         elif not np.isfinite(outputs).all():
@@ -588,7 +601,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
             model.coefs_, model.intercepts_ = judged.snapshot()
             model._plan = Plan()
             model.__dict__.pop("feature_names_in_", None)  # the names of the columns are checked and gone
-            score = float(scorer(model, held_out.X, self._decode(held_out.Y), **weights))
+            score = float(scorer(model, held_out.X, self._true_target(held_out.Y), **weights))
         self.validation_loss_curve_.append(loss)
         self.validation_scores_.append(score)
         if score > self.best_validation_score_:

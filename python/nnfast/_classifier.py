@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
@@ -22,8 +23,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     """Multi-layer perceptron classifier.
 
     A drop-in for :class:`sklearn.neural_network.MLPClassifier`: the same parameters, attributes, messages and, with the
-    same ``random_state``, the same weights up to rounding. It minimises the log-loss by stochastic gradient descent,
-    Adam or L-BFGS, and takes binary, multiclass, multilabel and multi-output targets.
+    same ``random_state``, the same weights up to rounding. It minimises the log-loss, or the focal loss, by
+    stochastic gradient descent, Adam or L-BFGS, and takes binary, multiclass, multilabel and multi-output targets.
 
     Parameters
     ----------
@@ -219,6 +220,19 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     averaging_decay : float, default=0.9
         How much of ``averaging='ema'`` an epoch keeps, in [0, 1); its weights get the rest. Not in scikit-learn.
 
+    loss : {'log_loss', 'focal'}, default='log_loss'
+        What to minimise: the log-loss, or the focal loss [10]_, in which a row whose class has probability p counts
+        ``(1 - p) ** focal_gamma`` times as much. Not in scikit-learn.
+
+    focal_gamma : float, default=2.0
+        The exponent of ``loss='focal'``, 0 or above; with 0 it is the log-loss. Not in scikit-learn.
+
+    label_smoothing : float, default=0.0
+        The share of the target, in [0, 1], that is spread over all classes: of K classes that of a row is trained
+        towards ``1 - label_smoothing + label_smoothing / K``, the others towards ``label_smoothing / K`` [11]_; K is 2
+        for each column of multilabel targets. The validation loss is against the classes as they are. Not in
+        scikit-learn.
+
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,), or a list of them
@@ -302,6 +316,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     References
     ----------
     .. [1] Kingma, D. P. and Ba, J. "Adam: A method for stochastic optimization." arXiv:1412.6980 (2014).
+    .. [10] Lin, T.-Y. et al. "Focal loss for dense object detection." arXiv:1708.02002 (2017).
+    .. [11] Szegedy, C. et al. "Rethinking the Inception architecture for computer vision." arXiv:1512.00567 (2015).
 
     .. [2] Loshchilov, I. and Hutter, F. "SGDR: Stochastic gradient descent with warm restarts."
        arXiv:1608.03983 (2017).
@@ -343,10 +359,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     _parameter_constraints: ClassVar[dict] = {
         **BaseMLP._parameter_constraints,
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
+        "loss": [StrOptions({"log_loss", "focal"})],
+        "focal_gamma": [Interval(Real, 0, None, closed="left")],
+        "label_smoothing": [Interval(Real, 0, 1, closed="both")],
     }
-
-    # What the network minimises. A constant here; a parameter of MLPRegressor.
-    loss = "log_loss"
 
     def __init__(
         self,
@@ -387,6 +403,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         averaging=None,
         averaging_start=0.75,
         averaging_decay=0.9,
+        loss="log_loss",
+        focal_gamma=2.0,
+        label_smoothing=0.0,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -424,6 +443,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.averaging = averaging
         self.averaging_start = averaging_start
         self.averaging_decay = averaging_decay
+        self.loss = loss
+        self.focal_gamma = focal_gamma
+        self.label_smoothing = label_smoothing
 
     def _learn_target(self, y: Array, incremental: bool) -> None:
         if hasattr(self, "classes_") and self.warm_start:
@@ -476,7 +498,21 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._label_binarizer.inverse_transform(outputs.ravel() if outputs.shape[1] == 1 else outputs)
 
     def _network_loss(self) -> str:
-        return "log_loss" if self._label_binarizer.y_type_.startswith("multiclass") else "binary_log_loss"
+        multiclass = self._label_binarizer.y_type_.startswith("multiclass")
+        return self.loss if multiclass else f"binary_{self.loss}"
+
+    def _loss_parameters(self) -> dict[str, Any]:
+        return {"focal_gamma": self.focal_gamma, "output_groups": self._output_groups()}
+
+    def _training_target(self, Y: Array) -> Array:
+        if self.label_smoothing == 0:
+            return Y
+        if self._label_binarizer.y_type_.startswith("multiclass"):
+            sizes = self._output_groups() or (Y.shape[1],)
+            n_classes = np.repeat(sizes, sizes)
+        else:
+            n_classes = np.full(Y.shape[1], 2)
+        return Y * (1 - self.label_smoothing) + self.label_smoothing / n_classes
 
     def _class_weights(self, y: Array, incremental: bool) -> Array | None:
         if self.class_weight is None:

@@ -53,6 +53,13 @@ cdef extern from "nnfast.h" nogil:
     void nnf_both_classes(nnf_dtype dtype, nnf_index n, void *out)
     nnf_status nnf_softmax(nnf_dtype dtype, nnf_index m, nnf_index n, void *out, const void *x)
 
+    ctypedef struct nnf_loss_args:
+        double huber_delta
+        double tweedie_power
+        double focal_gamma
+        int n_levels
+        const double *levels
+
     ctypedef struct nnf_config:
         nnf_dtype dtype
         int n_layers
@@ -66,6 +73,7 @@ cdef extern from "nnfast.h" nogil:
         double beta_1
         double beta_2
         double epsilon
+        nnf_loss_args loss_args
         const double *dropout
         int n_groups
         const nnf_index *groups

@@ -83,6 +83,10 @@ class Network:
         sparse: bool = ...,
         keep_gradients: bool = ...,
         n_threads: int = ...,
+        huber_delta: float = ...,
+        tweedie_power: float = ...,
+        focal_gamma: float = ...,
+        levels: Sequence[float] = ...,
     ) -> Self: ...
     def load(self, part: int, coefs: Sequence[NDArray[Any]], intercepts: Sequence[NDArray[Any]]) -> None: ...
     def store(self, part: int, coefs: Sequence[NDArray[Any]], intercepts: Sequence[NDArray[Any]]) -> None: ...

@@ -335,6 +335,7 @@ cdef class _Description:
     cdef nnf_config config
     cdef nnf_index *sizes
     cdef nnf_index *groups
+    cdef double *levels
     cdef int *activations
     cdef double *arguments
     cdef void **pointers  # 2 n_layers: room for the parameters of one call
@@ -377,6 +378,18 @@ cdef class _Description:
         PyMem_Free(self.arguments)
         PyMem_Free(self.pointers)
         PyMem_Free(self.groups)
+        PyMem_Free(self.levels)
+
+    cdef int set_levels(self, levels) except -1:
+        """The levels of the quantile loss."""
+        self.levels = <double *>PyMem_Calloc(len(levels), sizeof(double))
+        if self.levels == NULL:
+            raise MemoryError
+        for k in range(len(levels)):
+            self.levels[k] = levels[k]
+        self.config.loss_args.n_levels = len(levels)
+        self.config.loss_args.levels = self.levels
+        return 0
 
     cdef list views(self, coefs, intercepts, bint writable):
         """Checks the parameter arrays and points `pointers` at them; valid while the returned views live."""
@@ -611,7 +624,8 @@ cdef class Network:
 
     def __cinit__(self, str format, sizes, activations, str loss, str solver, *, double alpha=0.0, double momentum=0.9,
                   double beta_1=0.9, double beta_2=0.999, double epsilon=1e-8, groups=(), dropout=(),
-                  nnf_index max_batch=1, bint sparse=False, bint keep_gradients=False, int n_threads=1):
+                  nnf_index max_batch=1, bint sparse=False, bint keep_gradients=False, int n_threads=1,
+                  double huber_delta=1.0, double tweedie_power=1.5, double focal_gamma=2.0, levels=(0.5,)):
         self.description = _Description(format, sizes, activations, groups, n_threads)
         cdef nnf_config *config = &self.description.config
         config.loss = _row(LOSSES, loss, "loss")
@@ -633,6 +647,10 @@ cdef class Network:
         config.max_batch = max_batch
         config.sparse = sparse
         config.keep_gradients = keep_gradients
+        config.loss_args.huber_delta = huber_delta
+        config.loss_args.tweedie_power = tweedie_power
+        config.loss_args.focal_gamma = focal_gamma
+        self.description.set_levels(levels)
         _check(nnf_network_create(config, &self.network))
 
     def __dealloc__(self):

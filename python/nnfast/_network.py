@@ -17,19 +17,29 @@ from nnfast._threads import resolve_threads
 
 Array = NDArray[Any]
 
-# The output activation of each loss: its canonical link, for which the error of the output layer is output - target.
+# The output activation that each loss brings with it: csrc/loss.def.
 OUTPUT_ACTIVATIONS = {
     "squared_error": "identity",
     "log_loss": "softmax",
     "binary_log_loss": "logistic",
     "poisson": "exp",
+    "absolute_error": "identity",
+    "huber": "identity",
+    "log_cosh": "identity",
+    "gamma": "exp",
+    "tweedie": "exp",
+    "focal": "softmax",
+    "binary_focal": "logistic",
+    "quantile": "ordered",
 }
 # An activation in the engine's words: its name, or (name, argument).
 Activation: TypeAlias = str | tuple[str, float]
 
+# Powers of the Tweedie deviance at which it is that of a distribution with a loss of its own.
+_TWEEDIE: dict[float, str] = {0: "squared_error", 1: "poisson", 2: "gamma"}
 _SYNONYMS = {"sigmoid": "logistic"}
 # exp would need a loss of its own to go with; step has no slope to learn by.
-HIDDEN_ACTIVATIONS = tuple(name for name in _core.ACTIVATIONS if name not in ("step", "exp", "softmax"))
+HIDDEN_ACTIVATIONS = tuple(name for name in _core.ACTIVATIONS if name not in ("step", "exp", "softmax", "ordered"))
 _FORMATS = {np.dtype(np.float32): "f", np.dtype(np.float64): "d"}
 
 
@@ -113,6 +123,14 @@ def _zeros(rng: Any, n_in: int, n_out: int, activation: Activation) -> tuple[Arr
 
 
 INITS = {"glorot": _glorot, "he": _he, "lecun": _lecun, "orthogonal": _orthogonal, "zeros": _zeros}
+
+
+def as_levels(quantile: float | Sequence[float]) -> tuple[float, ...]:
+    """The levels of the quantile loss: one number, or several, ascending."""
+    levels = tuple(float(q) for q in np.atleast_1d(np.asarray(quantile, np.float64)).ravel())
+    if not levels or not all(low < high for low, high in pairwise((0.0, *levels, 1.0))):
+        raise ValueError(f"quantile must be a number between 0 and 1, or several of them, ascending; got {quantile!r}")
+    return levels
 
 
 def draw_weights(
@@ -414,10 +432,24 @@ class MLP:
         "leaky_relu", "elu", "selu", "gelu" (exact), "silu", "mish", "softplus", "hard_sigmoid" or "softsign"; see
         `nnfast.ops`. ``("leaky_relu", 0.1)`` has slope 0.1 for negative input in place of 0.01, ``("elu", 0.5)`` the
         limit -0.5 in place of -1.
-    loss : {"squared_error", "log_loss", "binary_log_loss", "poisson"}, default="squared_error"
-        Summed over outputs, averaged over rows: ``1/2 (y - t)**2``; ``-t log y`` over softmax outputs; ``-t log y -
-        (1 - t) log(1 - y)`` over logistic outputs; ``t log(t / y) - t + y`` over exponential outputs. It decides the
-        output activation, so that the error passed back is ``y - t``.
+    loss : str, default="squared_error"
+        Of an output y against its target t, with d = y - t; summed over outputs, averaged over rows. It decides the
+        output activation.
+
+        - "squared_error", identity: ``d**2 / 2``.
+        - "log_loss", softmax: ``-t log y``.
+        - "binary_log_loss", logistic: ``-t log y - (1 - t) log(1 - y)``.
+        - "poisson", exponential: ``t log(t / y) - t + y``, half the deviance; t >= 0.
+        - "absolute_error", identity: ``|d|``.
+        - "huber", identity: ``d**2 / 2`` up to ``|d| = huber_delta``, from there on linear.
+        - "log_cosh", identity: ``log(cosh(d))``.
+        - "gamma", exponential: ``t / y - log(t / y) - 1``, half the deviance; t > 0.
+        - "tweedie", exponential: half the Tweedie deviance of ``tweedie_power``; t >= 0.
+        - "focal", softmax: ``-t (1 - y)**g log y`` with g = ``focal_gamma`` (Lin et al. 2017).
+        - "binary_focal", logistic: ``-t (1 - y)**g log y - (1 - t) y**g log(1 - y)``.
+        - "quantile", "ordered": ``max(-q d, (1 - q) d)``, the pinball loss of the levels q in ``quantile``. The outputs
+          of a target stand side by side, one for each level, each the one before plus ``log(1 + exp(z))``: they
+          cannot cross. The target is repeated for each.
     solver : {"adam", "sgd"}, default="adam"
         Kingma and Ba (2015), or stochastic gradient descent with momentum.
     alpha : float, default=0.0
@@ -438,7 +470,7 @@ class MLP:
         For "adam".
     output_groups : sequence of int, default=()
         For "log_loss": sizes of the groups of outputs that each have a softmax of their own, for several things to be
-        told at once. Empty: one softmax over all outputs.
+        told at once. Empty: one softmax over all outputs. "focal" likewise; "quantile" finds its own.
     start : (coefs, intercepts) or None, default=None
         The first weights, in place of those of ``init``.
     init : {"glorot", "he", "lecun", "orthogonal", "zeros"}, default="glorot"
@@ -452,6 +484,14 @@ class MLP:
         to 0 for a row, while the others are multiplied by ``1 / (1 - dropout)`` (Srivastava et al. 2014). Which ones
         depends on a number drawn from ``random_state`` after the weights, on the step at which an epoch begins, on the
         row's number in X, the layer and the unit. ``forward``, ``loss`` and ``gradients`` drop none.
+    huber_delta : float, default=1.0
+        Where "huber" turns from a square to a line; above 0.
+    tweedie_power : float, default=1.5
+        From 1, Poisson, to 2, gamma; or 0, the squared error with its identity. These three are those losses.
+    focal_gamma : float, default=2.0
+        How much less rows count for "focal" that are told well; 0 is the log loss.
+    quantile : float or sequence of float, default=0.5
+        Levels of "quantile", ascending, each between 0 and 1. Their number divides that of the outputs.
 
     Attributes
     ----------
@@ -467,7 +507,8 @@ class MLP:
     Raises
     ------
     ValueError
-        For an unknown name, a layer of size 0, fewer than two layers, or groups that do not fit the outputs.
+        For an unknown name, a layer of size 0, fewer than two layers, groups or levels that do not fit the outputs, or
+        a parameter of the loss out of range.
 
     Examples
     --------
@@ -505,6 +546,10 @@ class MLP:
         start: tuple[Sequence[ArrayLike], Sequence[ArrayLike]] | None = None,
         init: str = "glorot",
         dropout: Any = 0.0,
+        huber_delta: float = 1.0,
+        tweedie_power: float = 1.5,
+        focal_gamma: float = 2.0,
+        quantile: float | Sequence[float] = 0.5,
     ) -> None:
         self.layer_sizes = tuple(index(size) for size in layer_sizes)
         if len(self.layer_sizes) < 2 or min(self.layer_sizes) < 1:
@@ -521,14 +566,28 @@ class MLP:
         self.dtype = np.dtype(dtype)
         if self.dtype not in _FORMATS:
             raise ValueError(f"dtype must be float32 or float64, got {self.dtype}")
+        self.huber_delta = float(huber_delta)
+        self.tweedie_power = float(tweedie_power)
+        self.focal_gamma = float(focal_gamma)
+        self.levels = as_levels(quantile)
+        self._check_loss_parameters()
+        if loss == "tweedie":
+            loss = _TWEEDIE.get(self.tweedie_power, loss)
         self.output_groups = tuple(int(size) for size in output_groups)
         if self.output_groups and (
-            loss != "log_loss" or min(self.output_groups) < 1 or sum(self.output_groups) != self.layer_sizes[-1]
+            loss not in ("log_loss", "focal")
+            or min(self.output_groups) < 1
+            or sum(self.output_groups) != self.layer_sizes[-1]
         ):
             raise ValueError(
-                f"output_groups go with log_loss and must sum to the {self.layer_sizes[-1]} outputs, "
+                f"output_groups go with log_loss and focal, and must sum to the {self.layer_sizes[-1]} outputs, "
                 f"got {self.output_groups} with {loss}"
             )
+        if loss == "quantile":
+            n_targets, rest = divmod(self.layer_sizes[-1], len(self.levels))
+            if rest:
+                raise ValueError(f"{len(self.levels)} levels do not divide {self.layer_sizes[-1]} outputs")
+            self.output_groups = (len(self.levels),) * n_targets if n_targets > 1 else ()
         self.loss_name = loss
         self.solver = solver
         self.alpha = alpha
@@ -582,6 +641,14 @@ class MLP:
     def _noise(self) -> int:
         """What says which units the next epoch drops."""
         return 0 if self._dropout_seed is None else (self._dropout_seed << 32) + self.n_steps_
+
+    def _check_loss_parameters(self) -> None:
+        if not self.huber_delta > 0:
+            raise ValueError(f"huber_delta must be above 0, got {self.huber_delta}")
+        if self.tweedie_power != 0 and not 1 <= self.tweedie_power <= 2:
+            raise ValueError(f"tweedie_power must be 0, or from 1 to 2, got {self.tweedie_power}")
+        if not 0 <= self.focal_gamma < np.inf:
+            raise ValueError(f"focal_gamma must be 0 or above, and finite, got {self.focal_gamma}")
 
     def __repr__(self) -> str:
         sizes = "-".join(map(str, self.layer_sizes))
@@ -732,6 +799,10 @@ class MLP:
             sparse=sparse,
             keep_gradients=keep_gradients,
             n_threads=resolve_threads(self.n_jobs),
+            huber_delta=self.huber_delta,
+            tweedie_power=self.tweedie_power,
+            focal_gamma=self.focal_gamma,
+            levels=self.levels,
         )
         coefs = [aligned(np.ascontiguousarray(c, self.dtype)) for c in self.coefs_]
         engine.load(_core.PARAMETERS, coefs, [aligned(np.ascontiguousarray(b, self.dtype)) for b in self.intercepts_])

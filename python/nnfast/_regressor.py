@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from numbers import Real
+from typing import Any, ClassVar
 
+import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from nnfast._base import BaseMLP
-from nnfast._network import Array
-from nnfast._validation import r2
+from nnfast._network import Array, as_levels
+from nnfast._validation import d2_pinball, r2
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
     """Multi-layer perceptron regressor.
 
     A drop-in for :class:`sklearn.neural_network.MLPRegressor`: the same parameters, attributes, messages and, with the
-    same ``random_state``, the same weights up to rounding. It minimises the squared error or the Poisson deviance by
+    same ``random_state``, the same weights up to rounding. It minimises the squared error, or another loss, by
     stochastic gradient descent, Adam or L-BFGS, for one or several outputs.
 
     Parameters
     ----------
-    loss : {'squared_error', 'poisson'}, default='squared_error'
-        What to minimise: half the squared error, or half the Poisson deviance. 'poisson' predicts the exponential of
-        the network's last layer and wants ``y >= 0``.
+    loss : {'squared_error', 'poisson', 'absolute_error', 'huber', 'log_cosh', 'gamma', 'tweedie', 'quantile'}, \
+            default='squared_error'
+        What to minimise, where d is the prediction less y. All but the first two are not in scikit-learn.
+
+        - 'squared_error': half its square, ``d**2 / 2``.
+        - 'poisson': half the Poisson deviance; predicts an exponential and wants ``y >= 0``.
+        - 'absolute_error': ``|d|``, which predicts a median.
+        - 'huber': ``d**2 / 2`` up to ``|d| = huber_delta``, from there on linear, for data with outliers [10]_.
+        - 'log_cosh': ``log(cosh(d))``, much the same with no corner.
+        - 'gamma': half the gamma deviance; predicts an exponential and wants ``y > 0``.
+        - 'tweedie': half the Tweedie deviance of ``tweedie_power``; predicts an exponential and wants ``y >= 0``.
+        - 'quantile': the pinball loss of the levels in ``quantile`` [11]_. Those of one target never cross.
 
     hidden_layer_sizes : int or array-like of int, default=(100,)
         The number of neurons in each hidden layer. An int means one hidden layer; ``()`` means none, a linear model.
@@ -210,11 +221,22 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     averaging_decay : float, default=0.9
         How much of ``averaging='ema'`` an epoch keeps, in [0, 1); its weights get the rest. Not in scikit-learn.
 
+    huber_delta : float, default=1.0
+        Where ``loss='huber'`` turns from a square to a line; above 0. Not in scikit-learn.
+
+    tweedie_power : float, default=1.5
+        The power of ``loss='tweedie'``: 1 is the Poisson deviance, 2 the gamma deviance (``y > 0``), between them are
+        amounts of which many are 0, and 0 is the squared error, with its identity. Not in scikit-learn.
+
+    quantile : float or array-like of float, default=0.5
+        The level of ``loss='quantile'``, between 0 and 1; or several, ascending, which one network learns together. Not
+        in scikit-learn.
+
     Attributes
     ----------
     loss_ : float
         The loss of the last epoch: the mean over its rows, the L2 penalty included, each batch with the weights before
-        its update. The squared error is a mean over the outputs, the Poisson deviance a sum. With L-BFGS that of the
+        its update. The squared error is a mean over the outputs, all others are sums. With L-BFGS that of the
         final weights, both summed over the outputs, as the gradient is.
 
     best_loss_ : float or None
@@ -265,7 +287,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Number of output neurons.
 
     out_activation_ : str
-        The activation of the output layer: 'identity', or 'exp' for ``loss='poisson'``.
+        The activation of the output layer: 'identity'; 'exp' for the deviances; 'ordered' for ``loss='quantile'``, with
+        which a level is the one before plus log(1 + exp(z)).
 
     See Also
     --------
@@ -277,8 +300,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     The same data, parameters and ``random_state`` give the weights of scikit-learn 1.9.1 up to rounding. What differs
     from :class:`sklearn.neural_network.MLPRegressor`:
 
-    - Activations from 'leaky_relu' on, one for each layer, ``n_jobs``, ``scoring``, validation data of one's own and
-      callbacks are new.
+    - Most losses, activations from 'leaky_relu' on, one for each layer, ``n_jobs``, ``scoring``, validation data of
+      one's own and callbacks are new.
     - New are also the schedules from 'cosine' on, ``warmup``, ``init``, ``max_time``, ``precision``,
       ``averaging`` and ``history_``; ``verbose=k`` prints every k-th epoch.
     - float32 data is trained in float32 throughout: y is cast to X's dtype.
@@ -290,6 +313,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     References
     ----------
     .. [1] Kingma, D. P. and Ba, J. "Adam: A method for stochastic optimization." arXiv:1412.6980 (2014).
+    .. [10] Huber, P. J. "Robust estimation of a location parameter." Annals of Mathematical Statistics 35 (1964).
+    .. [11] Koenker, R. and Bassett, G. "Regression quantiles." Econometrica 46 (1978).
 
     .. [2] Loshchilov, I. and Hutter, F. "SGDR: Stochastic gradient descent with warm restarts."
        arXiv:1608.03983 (2017).
@@ -324,11 +349,24 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     array([  29., -291.])
     >>> round(regr.score(X_test, y_test), 2)
     0.98
+
+    The median and a range of 80%, from one network:
+
+    >>> band = MLPRegressor("quantile", quantile=[0.1, 0.5, 0.9], random_state=1, max_iter=2000, tol=0.1)
+    >>> band.fit(X_train, y_train).predict(X_test).shape
+    (50, 3)
     """
 
     _parameter_constraints: ClassVar[dict] = {
         **BaseMLP._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "poisson"})],
+        "loss": [
+            StrOptions(
+                {"squared_error", "absolute_error", "huber", "log_cosh", "poisson", "gamma", "tweedie", "quantile"}
+            )
+        ],
+        "huber_delta": [Interval(Real, 0, None, closed="neither")],
+        "tweedie_power": [Options(Real, {0}), Interval(Real, 1, 2, closed="both")],
+        "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
     }
 
     def __init__(
@@ -370,6 +408,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         averaging=None,
         averaging_start=0.75,
         averaging_decay=0.9,
+        huber_delta=1.0,
+        tweedie_power=1.5,
+        quantile=0.5,
     ):
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -407,24 +448,51 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.averaging = averaging
         self.averaging_start = averaging_start
         self.averaging_decay = averaging_decay
+        self.huber_delta = huber_delta
+        self.tweedie_power = tweedie_power
+        self.quantile = quantile
 
     def _learn_target(self, y: Array, incremental: bool) -> None:
         self._check_target(y, "y")
 
     def _check_target(self, y: Array, name: str) -> None:
-        if self.loss == "poisson" and (y < 0).any():
-            raise ValueError(f"Some values of {name} are negative; loss='poisson' needs values of 0 and above.")
+        power = {"poisson": 1, "gamma": 2, "tweedie": self.tweedie_power}.get(self.loss, 0)
+        if power >= 1 and (y < 0).any():
+            raise ValueError(f"Some values of {name} are negative; loss='{self.loss}' needs values of 0 and above.")
+        if power == 2 and (y == 0).any():
+            raise ValueError(f"Some values of {name} are 0; loss='{self.loss}' needs values above 0.")
+
+    def _levels(self) -> tuple[float, ...]:
+        return as_levels(self.quantile) if self.loss == "quantile" else (0.5,)
+
+    def _output_groups(self) -> tuple[int, ...]:
+        n_levels = len(self._levels())
+        grouped = self.loss == "quantile" and self.n_outputs_ > n_levels
+        return (n_levels,) * (self.n_outputs_ // n_levels) if grouped else ()
 
     def _encode(self, y: Array) -> Array:
-        return y
+        n_levels = len(self._levels())
+        return y if n_levels == 1 else np.repeat(y.reshape(len(y), -1), n_levels, axis=1)
 
     def _decode(self, outputs: Array) -> Array:
+        if self.loss == "quantile" and np.ndim(self.quantile) > 0:
+            levels = outputs.reshape(len(outputs), -1, len(self._levels()))
+            return levels[:, 0] if levels.shape[1] == 1 else levels
         return outputs.ravel() if outputs.shape[1] == 1 else outputs
+
+    def _true_target(self, Y: Array) -> Array:
+        y = Y[:, :: len(self._levels())]
+        return y.ravel() if y.shape[1] == 1 else y
 
     def _network_loss(self) -> str:
         return self.loss
 
+    def _loss_parameters(self) -> dict[str, Any]:
+        return {"huber_delta": self.huber_delta, "tweedie_power": self.tweedie_power, "quantile": self.quantile}
+
     def _validation_score(self, outputs: Array, Y: Array, weights: Array | None) -> float:
+        if self.loss == "quantile":
+            return d2_pinball(outputs, Y, self._levels(), weights)
         return r2(outputs, Y, weights)
 
     def predict(self, X):
@@ -437,10 +505,38 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
         Returns
         -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            The predicted values, in the wider dtype of X and of the weights.
+        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+            The predicted values, in the wider dtype of X and of the weights. With a list of levels in ``quantile`` the
+            shape is (n_samples, n_levels) for one target, else (n_samples, n_targets, n_levels); along a row of levels
+            the values never fall.
         """
         return self._decode(self._outputs(X))
+
+    def score(self, X, y, sample_weight=None):
+        """The coefficient of determination R2; with ``loss='quantile'`` the D2 pinball score.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The input data.
+
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            The true values.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            How much each row counts.
+
+        Returns
+        -------
+        score : float
+            At best 1; 0 of a constant prediction. :func:`sklearn.metrics.r2_score`, or the mean over the levels of
+            :func:`sklearn.metrics.d2_pinball_score`.
+        """
+        if self.loss != "quantile":
+            return super().score(X, y, sample_weight)
+        outputs = self._outputs(X)
+        Y = np.repeat(np.asarray(y).reshape(len(outputs), -1), len(self._levels()), axis=1)
+        return d2_pinball(outputs, Y, self._levels(), sample_weight)
 
     @available_if(lambda self: self._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)

@@ -182,8 +182,9 @@ def linear(
     b : array-like (n_out,), optional
         Intercepts; none when None.
     activation : str or (str, float), default="identity"
-        "softmax", or an elementwise function of this module by its name, such as "sigmoid" or "step"; with its argument
-        as ``("leaky_relu", 0.1)`` or ``("elu", 0.5)``.
+        An elementwise function of this module by its name, such as "sigmoid" or "step", with its argument as
+        ``("leaky_relu", 0.1)`` or ``("elu", 0.5)``; "softmax"; or "ordered", whose columns never fall: ``p_0 = z_0, p_k
+        = p_(k-1) + log(1 + exp(z_k))``.
     out : array (n, n_out), optional
         Takes the result; must not overlap X or W.
     n_jobs : int or None, default=None
@@ -220,7 +221,7 @@ def linear(
     if X.shape[1] == 0:  # the engine has no empty layers; a sum of nothing is the term 0 * 0
         X, W = np.zeros((X.shape[0], 1), dtype), np.zeros((1, W.shape[1]), dtype)
     name = activation[0] if isinstance(activation, tuple) else activation
-    if W.shape[1] == 0 and name in _core.ACTIVATIONS[:-1]:
+    if W.shape[1] == 0 and name in _core.ACTIVATIONS and name != "softmax":
         return _deliver(np.empty((X.shape[0], 0), dtype), out)
     direct = _is_direct(out, dtype, (X.shape[0], W.shape[1]))
     result = out if direct and out is not None else np.empty((X.shape[0], W.shape[1]), dtype)

@@ -269,7 +269,8 @@ static void test_names(void)
 {
     check(strcmp(nnf_activation_name(NNF_LEAKY_RELU), "leaky_relu") == 0, "an activation has its name");
     check(strcmp(nnf_activation_name(NNF_SOFTMAX), "softmax") == 0, "softmax follows the elementwise ones");
-    check(nnf_activation_name(NNF_SOFTMAX + 1) == NULL && nnf_activation_name(-1) == NULL, "no name outside the table");
+    check(strcmp(nnf_activation_name(NNF_ORDERED), "ordered") == 0, "then comes the other one of rows");
+    check(nnf_activation_name(NNF_ORDERED + 1) == NULL && nnf_activation_name(-1) == NULL, "no name outside the table");
     check(nnf_loss_name(NNF_N_LOSSES - 1) != NULL && nnf_loss_name(NNF_N_LOSSES) == NULL, "every loss has a name");
     check(nnf_solver_name(NNF_N_SOLVERS - 1) != NULL && nnf_solver_name(NNF_N_SOLVERS) == NULL, "every solver too");
     for (int status = NNF_OK; status <= NNF_INTERRUPTED; status++)

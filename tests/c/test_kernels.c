@@ -416,32 +416,101 @@ static void test_elementwise(void)
 
 /* ---- rows: softmax and the output layer ------------------------------------------------------------------------- */
 
-/* p (n): the outputs for z (n); returns the loss of the row. */
-static double output_reference(int loss, nnf_index n, double *p, const double *z, const double *y)
+static const double test_levels[70] = {
+    0.010, 0.024, 0.038, 0.052, 0.066, 0.080, 0.094, 0.108, 0.122, 0.136, 0.150, 0.164, 0.178, 0.192,
+    0.206, 0.220, 0.234, 0.248, 0.262, 0.276, 0.290, 0.304, 0.318, 0.332, 0.346, 0.360, 0.374, 0.388,
+    0.402, 0.416, 0.430, 0.444, 0.458, 0.472, 0.486, 0.500, 0.514, 0.528, 0.542, 0.556, 0.570, 0.584,
+    0.598, 0.612, 0.626, 0.640, 0.654, 0.668, 0.682, 0.696, 0.710, 0.724, 0.738, 0.752, 0.766, 0.780,
+    0.794, 0.808, 0.822, 0.836, 0.850, 0.864, 0.878, 0.892, 0.906, 0.920, 0.934, 0.948, 0.962, 0.976,
+};
+static const nnf_loss_args loss_args = {
+    .huber_delta = 1.5, .tweedie_power = 1.25, .focal_gamma = 1.5, .n_levels = 70, .levels = test_levels,
+};
+
+/* For z (n) and y (n): the outputs p, and delta, the gradient; returns the loss of the row. */
+static double output_reference(int loss, nnf_index n, double *p, double *delta, const double *z, const double *y)
 {
-    const double eps = epsilon(dtype);
-    double largest = -INFINITY, sum = 0, total = 0;
+    const double eps = epsilon(dtype), g = loss_args.focal_gamma, h = loss_args.huber_delta;
+    const double a = 1 - loss_args.tweedie_power, b = 2 - loss_args.tweedie_power;
+    double largest = -INFINITY, sum = 0, total = 0, shared = 0, later = 0;
     for (nnf_index j = 0; j < n; j++)
         largest = fmax(largest, z[j]);
     for (nnf_index j = 0; j < n; j++)
         sum += exp(z[j] - largest);
     for (nnf_index j = 0; j < n; j++) {
-        p[j] = loss == NNF_SQUARED_ERROR     ? z[j]
-               : loss == NNF_LOG_LOSS        ? exp(z[j] - largest) / sum
-               : loss == NNF_BINARY_LOG_LOSS ? 1 / (1 + exp(-z[j]))
-                                             : exp(z[j]);
-        const double clipped = fmin(fmax(p[j], eps), 1 - eps);
-        total += loss == NNF_SQUARED_ERROR     ? 0.5 * (p[j] - y[j]) * (p[j] - y[j])
-                 : loss == NNF_LOG_LOSS        ? -y[j] * log(clipped)
-                 : loss == NNF_BINARY_LOG_LOSS ? -y[j] * log(clipped) - (1 - y[j]) * log(1 - clipped)
-                                               : (y[j] > 0 ? y[j] * log(y[j] / p[j]) : 0) - y[j] + p[j];
+        const int link = nnf_loss_link(loss);
+        p[j] = link == NNF_IDENTITY || (link == NNF_ORDERED && j == 0) ? z[j]
+               : link == NNF_SOFTMAX                                   ? exp(z[j] - largest) / sum
+               : link == NNF_LOGISTIC                                  ? 1 / (1 + exp(-z[j]))
+               : link == NNF_EXP                                       ? exp(z[j])
+                                                                       : p[j - 1] + log1p(exp(z[j]));
+        const double q = fmin(fmax(p[j], eps), 1 - eps), d = p[j] - y[j], r = 1 - q, level = test_levels[j];
+        delta[j] = d;
+        switch (loss) {
+        case NNF_SQUARED_ERROR: total += 0.5 * d * d; break;
+        case NNF_LOG_LOSS: total -= y[j] * log(q); break;
+        case NNF_BINARY_LOG_LOSS: total -= y[j] * log(q) + (1 - y[j]) * log(r); break;
+        case NNF_POISSON: total += (y[j] > 0 ? y[j] * log(y[j] / p[j]) : 0) - y[j] + p[j]; break;
+        case NNF_ABSOLUTE_ERROR:
+            total += fabs(d);
+            delta[j] = (d > 0) - (d < 0);
+            break;
+        case NNF_HUBER:
+            total += fabs(d) <= h ? 0.5 * d * d : h * (fabs(d) - 0.5 * h);
+            delta[j] = fmax(-h, fmin(h, d));
+            break;
+        case NNF_LOG_COSH:
+            total += log(cosh(d));
+            delta[j] = tanh(d);
+            break;
+        case NNF_GAMMA:
+            total += y[j] / p[j] - log(y[j] / p[j]) - 1;
+            delta[j] = 1 - y[j] / p[j];
+            break;
+        case NNF_TWEEDIE:
+            total += pow(y[j], b) / (a * b) - y[j] * pow(p[j], a) / a + pow(p[j], b) / b;
+            delta[j] = pow(p[j], b) - y[j] * pow(p[j], a);
+            break;
+        case NNF_FOCAL:
+            total -= y[j] * pow(r, g) * log(q);
+            delta[j] = y[j] * (g * q * pow(r, g - 1) * log(q) - pow(r, g));
+            shared += delta[j];
+            break;
+        case NNF_BINARY_FOCAL:
+            total -= y[j] * pow(r, g) * log(q) + (1 - y[j]) * pow(q, g) * log(r);
+            delta[j] = y[j] * pow(r, g) * (g * q * log(q) - r) - (1 - y[j]) * pow(q, g) * (g * r * log(r) - q);
+            break;
+        case NNF_QUANTILE:
+            delta[j] = d > 0 ? 1 - level : -level;
+            total += delta[j] * d;
+            break;
+        default: return NAN; /* a new row of loss.def fails until it stands here */
+        }
+    }
+    for (nnf_index j = n - 1; j >= 0; j--) {
+        if (loss == NNF_FOCAL)
+            delta[j] -= p[j] * shared;
+        if (loss == NNF_QUANTILE) {
+            later += delta[j];
+            delta[j] = j == 0 ? later : later / (1 + exp(-z[j]));
+        }
     }
     return total;
 }
 
 static double random_target(int loss)
 {
-    return loss == NNF_SQUARED_ERROR ? random_number() : (double)(random_bits() % (loss == NNF_POISSON ? 4 : 2));
+    const int link = nnf_loss_link(loss);
+    if (link == NNF_IDENTITY || link == NNF_ORDERED)
+        return random_number();
+    return (double)(random_bits() % (link == NNF_EXP ? 4 : 2)) + (loss == NNF_GAMMA);
+}
+
+/* Another size in the terms of a loss than those of p and y. */
+static double ratio(int loss, double p, double y)
+{
+    const bool canonical = loss <= NNF_POISSON;
+    return loss == NNF_GAMMA ? 2 + y / p : loss == NNF_TWEEDIE ? y / pow(p, 0.25) : canonical ? 0 : 2;
 }
 
 static void test_output(void)
@@ -456,7 +525,7 @@ static void test_output(void)
             void *z = fenced(C_SLOT, dtype, span(m, n, ld)), *y = fenced(B_SLOT, dtype, m * (lead + n));
             void *x = fenced(A_SLOT, dtype, span(m, n, ld));
             const void *rows[3];
-            double plain[70], target[70], p[3][70], losses[3], expected[3];
+            double plain[70], target[70], p[3][70], slope[3][70], losses[3], expected[3];
             int wrong = 0;
             for (nnf_index i = 0; i < m; i++) {
                 rows[m - 1 - i] = element(y, i * (lead + n)); /* in any order */
@@ -471,18 +540,23 @@ static void test_output(void)
                     plain[j] = get(dtype, z, i * ld + j);
                     target[j] = get(dtype, rows[i], lead + j);
                 }
-                expected[i] = (double)i + output_reference(loss, n, p[i], plain, target);
+                expected[i] = (double)i + output_reference(loss, n, p[i], slope[i], plain, target);
             }
-            kernels->output(loss, m, n, z, ld, rows, lead, losses);
-            kernels->softmax(m, n, x, ld);
+            kernels->output(loss, &loss_args, m, n, z, ld, rows, lead, losses);
+            (loss == NNF_QUANTILE ? kernels->ordered : kernels->softmax)(m, n, x, ld);
             for (nnf_index i = 0; i < m; i++) {
                 double size = 0;
                 for (nnf_index j = 0; j < n; j++) {
                     const double delta = get(dtype, z, i * ld + j), t = get(dtype, rows[i], lead + j);
-                    wrong += !(fabs(delta - (p[i][j] - t)) <= sum_error * fabs(p[i][j]) + epsilon(dtype) * fabs(t));
+                    const double other = ratio(loss, p[i][j], t), sums = loss == NNF_QUANTILE ? (double)n : 0;
+                    const double scale = fabs(p[i][j]) + other + sums;
+                    wrong += !(fabs(delta - slope[i][j]) <= sum_error * scale + epsilon(dtype) * fabs(t));
                     if (loss == NNF_LOG_LOSS) /* the same probabilities as from softmax, to the bit */
                         wrong += delta != rounded(dtype, get(dtype, x, i * ld + j) - t);
-                    size += 10 + fabs(p[i][j]) + fabs(t) * 10; /* the terms before they cancel */
+                    if (loss == NNF_QUANTILE)
+                        wrong += !(fabs(get(dtype, x, i * ld + j) - p[i][j]) <= sum_error * (10 + fabs(p[i][j])))
+                                 + (j > 0 && !(get(dtype, x, i * ld + j) >= get(dtype, x, i * ld + j - 1)));
+                    size += 10 + other + fabs(p[i][j]) + fabs(t) * 10; /* the terms before they cancel */
                 }
                 wrong += !(fabs(losses[i] - expected[i]) <= sum_error * size);
                 for (int array = 0; i < m - 1 && array < 2; array++)
@@ -504,13 +578,13 @@ static void test_clipping(void)
     put(dtype, z, 0, 1000);
     put(dtype, z, 1, -1000);
     put(dtype, y, 1, 1);
-    kernels->output(NNF_LOG_LOSS, 1, 2, z, 2, rows, 0, &loss);
+    kernels->output(NNF_LOG_LOSS, &loss_args, 1, 2, z, 2, rows, 0, &loss);
     check(fabs(loss - largest_loss) <= 4 * eps * largest_loss, "log loss " WHERE ": clipped, %g", HERE, loss);
     check(get(dtype, z, 0) == 1 && get(dtype, z, 1) == -1, "log loss " WHERE ": delta at the ends", HERE);
     put(dtype, z, 0, 1000);
     put(dtype, z, 1, -1000);
     loss = 0;
-    kernels->output(NNF_BINARY_LOG_LOSS, 1, 2, z, 2, rows, 0, &loss);
+    kernels->output(NNF_BINARY_LOG_LOSS, &loss_args, 1, 2, z, 2, rows, 0, &loss);
     /* 1 - (1 - eps) is eps; both outputs are wrong. */
     check(fabs(loss - 2 * largest_loss) <= 8 * eps * largest_loss, "binary log loss " WHERE ": clipped, %g", HERE,
           loss);
@@ -520,7 +594,7 @@ static void test_clipping(void)
             put(dtype, z, 1, 0.5);
             put(dtype, z, place, (double)NAN);
             loss = 0;
-            kernels->output(kind, 1, 2, z, 2, rows, 0, &loss);
+            kernels->output(kind, &loss_args, 1, 2, z, 2, rows, 0, &loss);
             check(isnan(loss) && isnan(get(dtype, z, place)), "%s " WHERE ": NaN is hidden", nnf_loss_name(kind), HERE);
         }
     }
@@ -947,8 +1021,8 @@ static void test_story(void)
     };
     digest = 0xcbf29ce484222325u;
     random_state = 20;
-    for (int i = 0; i < 8; i++) /* every hidden activation that has a slope, every loss, every solver */
-        train(hidden[i], i % NNF_N_LOSSES, (i + i / 4) % NNF_N_SOLVERS, 23, 40);
+    for (int i = 0; i < 8; i++) /* every hidden activation that has a slope, four losses, every solver */
+        train(hidden[i], i % 4, (i + i / 4) % NNF_N_SOLVERS, 23, 40);
     train(NNF_TANH, NNF_LOG_LOSS, NNF_ADAM, STORY_ROWS, STORY_ROWS);
     check(digest == story_digests[dtype][on->has_fma], "story " WHERE ": the bits have changed: 0x%llxu", HERE,
           (unsigned long long)digest);
