@@ -191,6 +191,7 @@ typedef struct nnf_epoch {
     const nnf_index *order;  /* (n) row numbers, or NULL for 0, 1, 2, ... */
     nnf_index batch;         /* rows a step, 1 .. max_batch */
     const double *rates;     /* (number of batches) learning rate of each step, Adam's bias corrections included */
+    double decay;            /* part of each weight, not of the intercepts, that is taken off before a step; 0: none */
     int (*poll)(void);       /* asked about 20 times a second by the calling thread; non-zero stops. NULL: never */
 } nnf_epoch;
 

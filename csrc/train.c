@@ -211,6 +211,7 @@ static void update_target(const epoch_job *job, const target *t, const step *s, 
         .beta_1 = network->beta_1,
         .beta_2 = network->beta_2,
         .epsilon = network->epsilon,
+        .decay = job->epoch->decay,
     };
     u.dw = sum_over_samples(network, weight_chain, t, u.rows * u.n, s->batch, thread);
     kernels->update(job->solver, &u);
@@ -220,7 +221,7 @@ static void update_target(const epoch_job *job, const target *t, const step *s, 
         const nnf_index first = t->block.columns.begin;
         u.rows = 1;
         u.n = u.ld = t->block.columns.end - first;
-        u.alpha = 0;
+        u.alpha = u.decay = 0;
         u.w = nnf_at(kernels, layer->b[NNF_PARAMETERS], first);
         u.s1 = part_at(kernels, layer->b[state], first);
         u.s2 = part_at(kernels, layer->b[NNF_STATE_2], first);

@@ -103,6 +103,7 @@ class Network:
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
+    decay: float = 0.0  # part of each weight taken off before a step
     clip: float = 2.0**-52  # of probabilities, in the loss
     state_1: list = field(default_factory=list)  # per parameter, coefs then intercepts: velocity, or Adam's m
     state_2: list = field(default_factory=list)  # Adam's v
@@ -198,6 +199,8 @@ def step(net, X, Y, rate):
             change = net.state_1[i]
             if net.solver == "nesterov":
                 change = net.momentum * net.state_1[i] - rate * g
+        if i < len(net.coefs):
+            w *= 1 - net.decay
         w += change
 
 
@@ -337,6 +340,8 @@ def update_to_the_bit(fma, net, i, w, g, rate):
     """The new value of parameter i. Constants are rounded to the dtype first."""
     T = w.dtype.type
     rate, momentum = T(rate), T(net.momentum)
+    if i < len(net.coefs):
+        w = T(1 - net.decay) * w
     if net.solver == "sgd":
         return fma(-rate, g, w)
     if net.solver == "adam":

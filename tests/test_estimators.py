@@ -28,7 +28,10 @@ from nnfast import MLPClassifier, MLPRegressor, _core
 
 
 # What nnfast adds, with defaults that change nothing.
-PARAMETERS = {"MLPClassifier": ["n_jobs", "scoring", "class_weight"], "MLPRegressor": ["n_jobs", "scoring"]}
+PARAMETERS = {
+    "MLPClassifier": ["n_jobs", "scoring", "class_weight", "weight_decay"],
+    "MLPRegressor": ["n_jobs", "scoring", "weight_decay"],
+}
 ARGUMENTS = {"X_val", "y_val", "sample_weight_val"}  # of fit
 
 
@@ -275,7 +278,6 @@ def test_fitting_again_starts_afresh_and_repeats_itself():
 BAD_PARAMETERS = [
     *({"alpha": value} for value in (-1, -1e-9, "a", None, np.nan)),
     *({"hidden_layer_sizes": value} for value in (0, -1, (10, 0), (3, -2), 2.5, (2.5,), ("a",), "ab", None)),
-    *({"solver": value} for value in ("newton", None)),
     *({"batch_size": value} for value in (0, -5, "all", 1.5, None)),
     *({"learning_rate": value} for value in ("cosine", 0.1)),
     *({"learning_rate_init": value} for value in (0, -1, "a", None)),
@@ -326,10 +328,15 @@ def test_bad_loss_gives_scikit_learns_error(loss):
     [
         ("activation", "gelu"),
         ("activation", None),
+        ("solver", "newton"),
+        ("solver", None),
         ("n_jobs", 0),
         ("n_jobs", 1.5),
         ("scoring", "x"),
         ("class_weight", 2),
+        ("weight_decay", -1e-9),
+        ("weight_decay", "a"),
+        ("weight_decay", np.nan),
     ],
 )
 def test_bad_values_of_what_nnfast_adds(key, value):
@@ -337,6 +344,29 @@ def test_bad_values_of_what_nnfast_adds(key, value):
     error, _ = outcome(lambda: model.set_params(**{key: value}).fit(X, y))
     assert error[0] == "InvalidParameterError"
     assert error[1].startswith(f"The '{key}' parameter of MLPClassifier must be ")
+
+
+def test_weight_decay_is_no_business_of_lbfgs():
+    _, X, y = problem("binary")
+    with pytest.raises(ValueError, match=r"weight_decay=0\.1 is part of a step of sgd, adam, adamw; solver='lbfgs'"):
+        estimator("binary", solver="lbfgs", weight_decay=0.1).fit(X, y)
+    plain, zero = (estimator("binary", solver="lbfgs", weight_decay=value).fit(X, y) for value in (None, 0))
+    np.testing.assert_array_equal(plain.coefs_[0], zero.coefs_[0])
+
+
+@pytest.mark.parametrize("target", ["multiclass", "regression"])
+def test_adamw_is_adam_with_decay(target):
+    """Without decay the same bits; and weight_decay=None means 0.01 with adamw, 0 with adam."""
+    decays = {"adam": (None, 0, 0.01), "adamw": (0, None, 0.01)}
+    adam, adamw = (
+        [fitted(target, solver=solver, weight_decay=decay)[0] for decay in decays[solver]] for solver in decays
+    )
+
+    def bits(model):
+        return [w.tobytes() for w in model.coefs_ + model.intercepts_]
+
+    assert bits(adam[0]) == bits(adam[1]) == bits(adamw[0])
+    assert bits(adam[2]) == bits(adamw[1]) == bits(adamw[2]) != bits(adam[0])
 
 
 def test_hidden_layer_sizes_come_in_many_forms():

@@ -34,6 +34,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from nnfast._network import (
     MLP,
+    STOCHASTIC_SOLVERS,
     Array,
     Objective,
     Plan,
@@ -48,8 +49,6 @@ from nnfast._network import (
     reshuffle,
 )
 from nnfast._validation import Part, Sample, hold_out, mean_loss
-
-STOCHASTIC_SOLVERS = ("sgd", "adam")
 
 
 class _Patience:
@@ -165,7 +164,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     _parameter_constraints: ClassVar[dict] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions({"identity", "logistic", "sigmoid", "tanh", "relu", "leaky_relu"})],
-        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+        "solver": [StrOptions({"lbfgs", *STOCHASTIC_SOLVERS})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
@@ -188,6 +187,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "n_jobs": [Interval(Integral, None, -1, closed="right"), Interval(Integral, 1, None, closed="left"), None],
         "scoring": [StrOptions({*get_scorer_names(), "loss"}), callable, None],
+        "weight_decay": [Interval(Real, 0, None, closed="left"), None],
     }
 
     loss_curve_: list[float]
@@ -277,6 +277,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: tuple[Any, Any, Any] = (None,) * 3
     ) -> Self:
         hidden_layer_sizes = self._hidden_layer_sizes()
+        if self.solver == "lbfgs" and self.weight_decay:
+            raise ValueError(
+                f"weight_decay={self.weight_decay} is part of a step of {', '.join(STOCHASTIC_SOLVERS)}; "
+                "solver='lbfgs' takes none. Its penalty on the weights is alpha."
+            )
         afresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         given = X, y, sample_weight
         X, y = self._check_data(X, y, reset=afresh)
@@ -385,6 +390,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             beta_1=self.beta_1,
             beta_2=self.beta_2,
             epsilon=self.epsilon,
+            weight_decay=self.weight_decay,
             **start,
         )
 
@@ -406,6 +412,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             network.coefs_, network.intercepts_ = self.coefs_, self.intercepts_
             network.activation = canonical_activation(self.activation)
             network.alpha = self.alpha
+            network.weight_decay = self.weight_decay
             network.n_jobs = self.n_jobs
             return network
         common = np.result_type(*weights)

@@ -39,11 +39,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         - 'relu' returns f(x) = max(0, x).
         - 'leaky_relu' returns f(x) = x for x > 0 and 0.01 x otherwise. Not in scikit-learn.
 
-    solver : {'lbfgs', 'sgd', 'adam'}, default='adam'
+    solver : {'lbfgs', 'sgd', 'adam', 'adamw'}, default='adam'
         How the weights are found.
 
         - 'sgd' is stochastic gradient descent, with momentum.
         - 'adam' is the method of Kingma and Ba [1]_, with bias correction.
+        - 'adamw' is 'adam' with another default of ``weight_decay``. Not in scikit-learn.
         - 'lbfgs' is L-BFGS-B of SciPy, a quasi-Newton method on all rows at once. Good for small data. It has no
           ``partial_fit``, and neither early stopping nor validation.
 
@@ -137,6 +138,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ``sample_weight``, also of the rows that early stopping sets aside, not of ``X_val``. ``partial_fit`` takes no
         'balanced'. Not in scikit-learn.
 
+    weight_decay : float or None, default=None
+        Decay of the weights (not of the intercepts) that is no part of the loss [2]_: before each step they are
+        multiplied by ``1 - learning rate * weight_decay``, whatever the batch size. None means 0.01 with
+        ``solver='adamw'``, as in PyTorch, and 0 otherwise; ``alpha`` acts besides. ``solver='lbfgs'`` takes no other
+        than 0. Not in scikit-learn.
+
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,), or a list of them
@@ -212,6 +219,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     References
     ----------
     .. [1] Kingma, D. P. and Ba, J. "Adam: A method for stochastic optimization." arXiv:1412.6980 (2014).
+    .. [2] Loshchilov, I. and Hutter, F. "Decoupled weight decay regularization." ICLR (2019).
 
     Examples
     --------
@@ -266,6 +274,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         n_jobs=None,
         scoring=None,
         class_weight=None,
+        weight_decay=None,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -293,6 +302,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.n_jobs = n_jobs
         self.scoring = scoring
         self.class_weight = class_weight
+        self.weight_decay = weight_decay
 
     def _learn_target(self, y: Array, incremental: bool) -> None:
         if hasattr(self, "classes_") and self.warm_start:

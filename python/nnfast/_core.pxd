@@ -89,6 +89,7 @@ cdef extern from "nnfast.h" nogil:
         const nnf_index *order
         nnf_index batch
         const double *rates
+        double decay
         int (*poll)() except -1 nogil
 
     ctypedef struct nnf_loss_sum:

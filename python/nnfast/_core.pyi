@@ -91,6 +91,8 @@ class Network:
         batch_size: int,
         rates: NDArray[Any],
         weights: NDArray[Any] | None = ...,
+        *,
+        decay: float = ...,
     ) -> tuple[float, float, int]: ...
     @property
     def steps(self) -> int: ...

@@ -626,8 +626,9 @@ cdef class Network:
         cdef _Description d = self.description
         return _Data(X, Y, weights, d.format, d.sizes[0], d.sizes[d.config.n_layers])
 
-    def train_epoch(self, X, Y, order, nnf_index batch_size, rates, weights=None):
-        """One pass over rows X with Y and weights (see _Data); order (n,) int64 or None; rates (batches,) float64.
+    def train_epoch(self, X, Y, order, nnf_index batch_size, rates, weights=None, *, double decay=0.0):
+        """One pass over rows X with Y and weights (see _Data); order (n,) int64 or None; rates (batches,) float64. A
+        step begins by taking off the part `decay` of each weight.
 
         Returns (data, penalty, steps): sums over the rows of their losses, and the number of steps done. After an
         exception from a signal handler the parameters are those of the last finished step.
@@ -652,6 +653,7 @@ cdef class Network:
         _require_shape(r, "rates", epoch.n // batch_size + (epoch.n % batch_size != 0))
         _require_contiguous(r, "rates")
         epoch.rates = <const double *>r.buffer.buf
+        epoch.decay = decay
         epoch.poll = _poll
         try:
             with nogil:

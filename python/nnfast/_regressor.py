@@ -38,11 +38,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         - 'relu' returns f(x) = max(0, x).
         - 'leaky_relu' returns f(x) = x for x > 0 and 0.01 x otherwise. Not in scikit-learn.
 
-    solver : {'lbfgs', 'sgd', 'adam'}, default='adam'
+    solver : {'lbfgs', 'sgd', 'adam', 'adamw'}, default='adam'
         How the weights are found.
 
         - 'sgd' is stochastic gradient descent, with momentum.
         - 'adam' is the method of Kingma and Ba [1]_, with bias correction.
+        - 'adamw' is 'adam' with another default of ``weight_decay``. Not in scikit-learn.
         - 'lbfgs' is L-BFGS-B of SciPy, a quasi-Newton method on all rows at once. Good for small data. It has no
           ``partial_fit``, and neither early stopping nor validation.
 
@@ -128,6 +129,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         a name from :func:`sklearn.metrics.get_scorer_names`, a callable ``scorer(estimator, X, y)``, or 'loss' for
         minus the loss. Where rows have weights they are passed on as ``sample_weight=``. Not in scikit-learn.
 
+    weight_decay : float or None, default=None
+        Decay of the weights (not of the intercepts) that is no part of the loss [2]_: before each step they are
+        multiplied by ``1 - learning rate * weight_decay``, whatever the batch size. None means 0.01 with
+        ``solver='adamw'``, as in PyTorch, and 0 otherwise; ``alpha`` acts besides. ``solver='lbfgs'`` takes no other
+        than 0. Not in scikit-learn.
+
     Attributes
     ----------
     loss_ : float
@@ -199,6 +206,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     References
     ----------
     .. [1] Kingma, D. P. and Ba, J. "Adam: A method for stochastic optimization." arXiv:1412.6980 (2014).
+    .. [2] Loshchilov, I. and Hutter, F. "Decoupled weight decay regularization." ICLR (2019).
 
     Examples
     --------
@@ -248,6 +256,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         max_fun=15000,
         n_jobs=None,
         scoring=None,
+        weight_decay=None,
     ):
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -275,6 +284,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.max_fun = max_fun
         self.n_jobs = n_jobs
         self.scoring = scoring
+        self.weight_decay = weight_decay
 
     def _learn_target(self, y: Array, incremental: bool) -> None:
         self._check_target(y, "y")
