@@ -37,7 +37,7 @@ class Update(ctypes.Structure):
         *((name, index) for name in ("rows", "n", "ld")),
         *((name, pointer) for name in ("dw", "w", "s1", "s2")),
         *((name, ctypes.c_double) for name in ("alpha", "inv_rows", "rate")),
-        *((name, ctypes.c_double) for name in ("momentum", "beta_1", "beta_2", "epsilon")),
+        *((name, ctypes.c_double) for name in ("momentum", "beta_1", "beta_2", "epsilon", "decay")),
     )
 
 

@@ -115,12 +115,13 @@ typedef struct nnf_gemm {
 } nnf_gemm;
 
 /* One step of an optimizer on a block of weights w (rows, n), row distance ld. Its states s1, s2 have the same layout;
- * dw, the sums over samples of the loss gradient, is contiguous. The gradient is g = (dw + alpha w) * inv_rows. */
+ * dw, the sums over samples of the loss gradient, is contiguous. The gradient is g = (dw + alpha w) * inv_rows; the
+ * step starts from (1 - decay) w. */
 typedef struct nnf_update {
     nnf_index rows, n, ld; /* n is a multiple of lanes */
     const void *dw;
     void *w, *s1, *s2;
-    double alpha, inv_rows, rate, momentum, beta_1, beta_2, epsilon;
+    double alpha, inv_rows, rate, momentum, beta_1, beta_2, epsilon, decay;
 } nnf_update;
 
 enum { NNF_GRADIENT = NNF_N_SOLVERS };
@@ -196,7 +197,7 @@ typedef struct nnf_kernels {
     /* dst (n, m) = src (m, n)^T; the rows of dst are written in whole vectors (m rounded up), padded with zeros. */
     void (*transpose)(nnf_index m, nnf_index n, void *dst, nnf_index ldd, const void *src, nnf_index lds);
 
-    /* One optimizer step, by nnf_solver; NNF_GRADIENT writes g to s1 and leaves w. */
+    /* One optimizer step, by nnf_solver; NNF_GRADIENT, which has no decay, writes g to s1 and leaves w. */
     void (*update)(int solver, const nnf_update *u);
 } nnf_kernels;
 

@@ -223,6 +223,8 @@ typedef struct nnf_epoch {
     const nnf_index *order;  /* (n) row numbers, or NULL for 0, 1, 2, ... */
     nnf_index batch;         /* rows a step, 1 .. max_batch */
     const double *rates;     /* (number of batches) learning rate of each step, Adam's bias corrections included */
+    const double *decays;    /* (number of batches) part of each weight, not of the intercepts, that is taken off before
+                              * the step; NULL: none */
     uint64_t noise;          /* which units are dropped: by this number, the layer, the row's number and the unit's */
     int (*poll)(void);       /* asked about 20 times a second by the calling thread; non-zero stops. NULL: never */
 } nnf_epoch;

@@ -189,6 +189,7 @@ static void *part_at(const nnf_kernels *kernels, void *part, nnf_index offset)
 typedef struct step {
     nnf_index batch;     /* rows */
     double weight, rate; /* of the batch: `batch`, or the sum of the rows' weights */
+    double decay;
 } step;
 
 static void update_target(const epoch_job *job, const target *t, const step *s, int thread)
@@ -213,6 +214,7 @@ static void update_target(const epoch_job *job, const target *t, const step *s, 
         .beta_1 = network->beta_1,
         .beta_2 = network->beta_2,
         .epsilon = network->epsilon,
+        .decay = s->decay,
     };
     u.dw = sum_over_samples(network, weight_chain, t, u.rows * u.n, s->batch, thread);
     kernels->update(job->solver, &u);
@@ -222,7 +224,7 @@ static void update_target(const epoch_job *job, const target *t, const step *s, 
         const nnf_index first = t->block.columns.begin;
         u.rows = 1;
         u.n = u.ld = t->block.columns.end - first;
-        u.alpha = 0;
+        u.alpha = u.decay = 0;
         u.w = nnf_at(kernels, layer->b[NNF_PARAMETERS], first);
         u.s1 = part_at(kernels, layer->b[state], first);
         u.s2 = part_at(kernels, layer->b[NNF_STATE_2], first);
@@ -359,7 +361,12 @@ static void stretch_work(void *context, nnf_team *team, int thread, int n_thread
                 job->loss->penalty += penalty * ((double)batch / weight);
                 job->loss->steps = n_steps + 1;
             }
-            const step s = {.batch = batch, .weight = weight, .rate = epoch->rates == NULL ? 0 : epoch->rates[n_steps]};
+            const step s = {
+                .batch = batch,
+                .weight = weight,
+                .rate = epoch->rates == NULL ? 0 : epoch->rates[n_steps],
+                .decay = epoch->decays == NULL ? 0 : epoch->decays[n_steps],
+            };
             update_share(job, &s, thread, n_threads);
             n_steps++;
         }

@@ -219,6 +219,7 @@ class Network:
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
+    decay: float = 0.0  # part of each weight taken off before a step
     clip: float = 2.0**-52  # of probabilities, in the loss
     huber_delta: float = 1.0
     tweedie_power: float = 1.5
@@ -322,6 +323,8 @@ def step(net, X, Y, rate):
             change = net.state_1[i]
             if net.solver == "nesterov":
                 change = net.momentum * net.state_1[i] - rate * g
+        if i < len(net.coefs):
+            w *= 1 - net.decay
         w += change
 
 
@@ -461,6 +464,8 @@ def update_to_the_bit(fma, net, i, w, g, rate):
     """The new value of parameter i. Constants are rounded to the dtype first."""
     T = w.dtype.type
     rate, momentum = T(rate), T(net.momentum)
+    if i < len(net.coefs):
+        w = T(1 - net.decay) * w
     if net.solver == "sgd":
         return fma(-rate, g, w)
     if net.solver == "adam":

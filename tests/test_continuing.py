@@ -22,6 +22,7 @@ SOLVERS = {
     "momentum": {"solver": "sgd", "nesterovs_momentum": False},
     "nesterov": {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.1},
     "adaptive": {"solver": "sgd", "learning_rate": "adaptive", "tol": 1.0, "n_iter_no_change": 1},
+    "adamw": {"solver": "adamw", "weight_decay": 0.3},
 }
 
 

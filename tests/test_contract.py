@@ -174,7 +174,7 @@ def test_a_row_does_not_know_its_batch(isa, dtype, loss):
 def assert_epoch_to_the_bit(isa, net, X, Y, batch_size, rates, order=None):
     made = engine(net, batch_size)
     emulated = net.copy()
-    got = made.train_epoch(X, Y, order, batch_size, np.asarray(rates))
+    got = made.train_epoch(X, Y, order, batch_size, np.asarray(rates), decays=np.full(len(rates), net.decay))
     data_sum, penalty_sum, _ = reference.epoch_to_the_bit(
         reference.multiply_add(isa), activate, emulated, X, Y, batch_size, rates, order
     )
@@ -199,6 +199,7 @@ def test_training_to_the_bit(isa, dtype, solver):
         net = reference.random_network(
             rng, sizes, dtype, activation=activation, loss=loss, solver=solver, alpha=rng.choice([0, 0.3])
         )
+        net.decay = rng.choice([0, 0.01])
         X, Y = data(rng, net, 17)
         order = rng.permutation(17)[:15]  # steps of 6, 6 and 3 rows
         assert_epoch_to_the_bit(isa, net, X, Y, 6, [0.05, 0.03, 0.01], order)
@@ -239,7 +240,7 @@ def trained(net, X, Y, batch_size, order, n_threads):
     """Bits of everything that two steps leave behind."""
     made = engine(net, batch_size, n_threads=n_threads)
     steps = -(-len(order) // batch_size)
-    sums = made.train_epoch(X, Y, order, batch_size, np.full(steps, 0.01))
+    sums = made.train_epoch(X, Y, order, batch_size, np.full(steps, 0.01), decays=np.full(steps, net.decay))
     return bits([*stored(made, net), np.array(sums)])
 
 
@@ -253,6 +254,7 @@ def test_training_does_not_depend_on_the_number_of_threads(isa, dtype, batch_siz
     # Wide enough to be worth 16 threads at 5 rows (2 MFLOP each): 6 x 1.1e6 x 5 = 32 MFLOP a step.
     sizes = (30, 1024, 1030, 10) if batch_size == 5 else (30, 320, 330, 10)
     net = reference.random_network(rng, sizes, dtype, activation="relu", loss="log_loss", solver="adam", alpha=0.1)
+    net.decay = 0.01
     X, Y = data(rng, net, 350)
     order = rng.permutation(350)[: batch_size + 3]  # the second step has 3 rows
     one = trained(net, X, Y, batch_size, order, 1)

@@ -46,12 +46,12 @@ PARAMETERS = {
     "MLPClassifier": {
         **dict.fromkeys(["n_jobs", "scoring", "class_weight"]),
         **COURSE,
-        **{"loss": "log_loss", "focal_gamma": 2.0, "label_smoothing": 0.0},
+        **{"loss": "log_loss", "focal_gamma": 2.0, "label_smoothing": 0.0, "weight_decay": None},
     },
     "MLPRegressor": {
         **dict.fromkeys(["n_jobs", "scoring"]),
         **COURSE,
-        **{"huber_delta": 1.0, "tweedie_power": 1.5, "quantile": 0.5},
+        **{"huber_delta": 1.0, "tweedie_power": 1.5, "quantile": 0.5, "weight_decay": None},
     },
 }
 ARGUMENTS = {"X_val", "y_val", "sample_weight_val"}  # of fit
@@ -302,7 +302,6 @@ def test_fitting_again_starts_afresh_and_repeats_itself():
 BAD_PARAMETERS = [
     *({"alpha": value} for value in (-1, -1e-9, "a", None, np.nan)),
     *({"hidden_layer_sizes": value} for value in (0, -1, (10, 0), (3, -2), 2.5, (2.5,), ("a",), "ab", None)),
-    *({"solver": value} for value in ("newton", None)),
     *({"batch_size": value} for value in (0, -5, "all", 1.5, None)),
     *({"learning_rate_init": value} for value in (0, -1, "a", None)),
     *({"power_t": value} for value in (-1, "a")),
@@ -358,6 +357,8 @@ def test_bad_loss_gives_scikit_learns_error(loss):
         ("activation", ["relu", "tanh", "relu"]),
         ("activation", 3),
         ("activation", None),
+        ("solver", "newton"),
+        ("solver", None),
         ("n_jobs", 0),
         ("n_jobs", 1.5),
         ("scoring", "x"),
@@ -372,6 +373,9 @@ def test_bad_loss_gives_scikit_learns_error(loss):
         *(("averaging", value) for value in ("mean", True)),
         *(("averaging_start", value) for value in (-0.1, 1.0, 2, "a", None)),
         *(("averaging_decay", value) for value in (-0.1, 1.0, "a", None)),
+        ("weight_decay", -1e-9),
+        ("weight_decay", "a"),
+        ("weight_decay", np.nan),
     ],
 )
 def test_bad_values_of_what_nnfast_adds(key, value):
@@ -379,6 +383,29 @@ def test_bad_values_of_what_nnfast_adds(key, value):
     error, _ = outcome(lambda: model.set_params(**{key: value}).fit(X, y))
     assert error[0] == "InvalidParameterError"
     assert error[1].startswith(f"The '{key}' parameter of MLPClassifier must be ")
+
+
+def test_weight_decay_is_no_business_of_lbfgs():
+    _, X, y = problem("binary")
+    with pytest.raises(ValueError, match=r"weight_decay=0\.1 is part of a step of sgd, adam, adamw; solver='lbfgs'"):
+        estimator("binary", solver="lbfgs", weight_decay=0.1).fit(X, y)
+    plain, zero = (estimator("binary", solver="lbfgs", weight_decay=value).fit(X, y) for value in (None, 0))
+    np.testing.assert_array_equal(plain.coefs_[0], zero.coefs_[0])
+
+
+@pytest.mark.parametrize("target", ["multiclass", "regression"])
+def test_adamw_is_adam_with_decay(target):
+    """Without decay the same bits; and weight_decay=None means 0.01 with adamw, 0 with adam."""
+    decays = {"adam": (None, 0, 0.01), "adamw": (0, None, 0.01)}
+    adam, adamw = (
+        [fitted(target, solver=solver, weight_decay=decay)[0] for decay in decays[solver]] for solver in decays
+    )
+
+    def bits(model):
+        return [w.tobytes() for w in model.coefs_ + model.intercepts_]
+
+    assert bits(adam[0]) == bits(adam[1]) == bits(adamw[0])
+    assert bits(adam[2]) == bits(adamw[1]) == bits(adamw[2]) != bits(adam[0])
 
 
 def test_hidden_layer_sizes_come_in_many_forms():

@@ -21,6 +21,8 @@ SOLVERS = {
     "momentum": {"solver": "sgd", "momentum": 0.8, "nesterovs_momentum": False},
     "nesterov": {"solver": "sgd", "momentum": 0.8, "nesterovs_momentum": True},
     "adam": {"solver": "adam", "beta_1": 0.8, "beta_2": 0.97, "epsilon": 1e-4},
+    "adamw": {"solver": "adamw", "beta_1": 0.8, "beta_2": 0.97, "epsilon": 1e-4, "weight_decay": 0.02},
+    "nesterov with decay": {"solver": "sgd", "momentum": 0.8, "weight_decay": 0.02},
 }
 
 
@@ -37,6 +39,7 @@ def as_reference(network, dtype=None):
         beta_1=network.beta_1,
         beta_2=network.beta_2,
         epsilon=network.epsilon,
+        decay=0.0 if network._decays(1) is None else network._decays(1).item(),
         clip=float(np.finfo(network.dtype).eps),
         huber_delta=network.huber_delta,
         tweedie_power=network.tweedie_power,
@@ -151,7 +154,7 @@ def run_reference(network, X, Y, batch_size, orders, noise=None):
         for rows in reference.batches(len(order), batch_size):
             t += 1
             rate = network.learning_rate
-            if network.solver == "adam":
+            if net.solver == "adam":
                 rate = reference.adam_rate(rate, t, network.beta_1, network.beta_2)
             if noise is not None:
                 for w in net.coefs + net.intercepts:
@@ -208,6 +211,25 @@ def test_order_is_the_rows_to_visit():
     listed.train_epoch(X, Y, 3, order.tolist())
     assert bits(listed) == bits(same)
     assert network.n_steps_ == 3
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 12])
+@pytest.mark.parametrize("solver", ["sgd", "adam", "adamw"])
+def test_weight_decay_is_per_step_whatever_the_batch(solver, batch_size):
+    """Without input the weights have no gradient: what moves them is the decay, once a step, with the rate of then."""
+    network = MLP((3, 2), solver=solver, weight_decay=0.5, dtype="float64", random_state=0, learning_rate_init=0.1)
+    expected = network.coefs_[0].copy()
+    for rate in (0.1, 0.02):
+        network.learning_rate = rate
+        network.train_epoch(np.zeros((12, 3)), np.ones((12, 2)), batch_size)
+        for _ in range(12 // batch_size):
+            expected *= 1 - rate * 0.5
+    np.testing.assert_array_equal(network.coefs_[0], expected)
+    free = MLP((3, 2), solver=solver, weight_decay=0.0, dtype="float64", random_state=0, learning_rate_init=0.1)
+    for rate in (0.1, 0.02):
+        free.learning_rate = rate
+        free.train_epoch(np.zeros((12, 3)), np.ones((12, 2)), batch_size)
+    np.testing.assert_array_equal(network.intercepts_[0], free.intercepts_[0])
 
 
 def test_learning_rate_is_read_at_every_call():
@@ -423,6 +445,9 @@ def test_repr_says_what_it_is():
         ({"loss": "hinge"}, "unknown loss 'hinge'"),
         ({"solver": "lbfgs"}, "unknown solver 'lbfgs'"),
         ({"alpha": -1.0}, "alpha must not be negative"),
+        ({"weight_decay": -1e-9}, "weight_decay must be None or a finite number >= 0"),
+        ({"weight_decay": np.nan}, "weight_decay must be"),
+        ({"weight_decay": np.inf}, "weight_decay must be"),
         ({"dtype": "float16"}, "dtype must be float32 or float64"),
         ({"dtype": "int64"}, "dtype must be float32 or float64"),
     ],

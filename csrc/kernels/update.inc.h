@@ -3,11 +3,13 @@
  *
  * The gradient of the mean loss is g = (dw + alpha w) / rows; dw, its sum over the rows of the batch, comes straight
  * from the product X^T delta. Weights are read before they are written: the penalty acts on the weights before the
- * update.
+ * update. The step starts from (1 - decay) w: Loshchilov and Hutter 2019, algorithm 2, in PyTorch's form, where decay
+ * is the learning rate, without Adam's bias corrections, times weight_decay. No decay is a factor of 1, which changes
+ * no bit.
  */
 
 typedef struct V(constants) {
-    VT alpha, inv_rows, rate, momentum, beta_1, beta_2, rest_1, rest_2, epsilon;
+    VT alpha, inv_rows, rate, momentum, beta_1, beta_2, rest_1, rest_2, epsilon, keep;
 } V(constants);
 
 /* Moments below the smallest normal number become 0: a unit that has died would otherwise leave subnormal moments for
@@ -63,7 +65,7 @@ NNF_INLINE VT V(gradient)(const V(constants) *s, VT w, VT g, VT *s1, VT *s2)
                 VT vs1 = (n_states) > 0 ? V(load)(s1 + j) : V(zero)();                           \
                 VT vs2 = (n_states) > 1 ? V(load)(s2 + j) : V(zero)();                           \
                 VT vg = V(mul)(V(fma)(s.alpha, vw, V(load)(dw)), s.inv_rows);                    \
-                V(store)(w + j, V(name)(&s, vw, vg, &vs1, &vs2));                                \
+                V(store)(w + j, V(name)(&s, V(mul)(s.keep, vw), vg, &vs1, &vs2));                \
                 if ((n_states) > 0)                                                              \
                     V(store)(s1 + j, vs1);                                                       \
                 if ((n_states) > 1)                                                              \
@@ -82,6 +84,7 @@ static void V(update)(int solver, const nnf_update *u)
         .rest_1 = V(set1)((T)(1 - u->beta_1)),
         .rest_2 = V(set1)((T)(1 - u->beta_2)),
         .epsilon = V(set1)((T)u->epsilon),
+        .keep = V(set1)((T)(1 - u->decay)),
     };
     const nnf_index joined = u->ld == u->n, rows = joined ? 1 : u->rows, n = joined ? u->rows * u->n : u->n, ld = u->ld;
     T *w = (T *)u->w, *s1 = (T *)u->s1, *s2 = (T *)u->s2;

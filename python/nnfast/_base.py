@@ -40,6 +40,7 @@ from nnfast._network import (
     HIDDEN_ACTIVATIONS,
     INITS,
     MLP,
+    STOCHASTIC_SOLVERS,
     Array,
     Objective,
     Plan,
@@ -57,7 +58,6 @@ from nnfast._network import (
 from nnfast._schedules import NAMES, schedule_for
 from nnfast._validation import Part, Sample, hold_out, mean_loss
 
-STOCHASTIC_SOLVERS = ("sgd", "adam")
 HISTORY = ("loss", "validation_loss", "validation_score", "learning_rate", "seconds")
 
 
@@ -138,7 +138,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
     _parameter_constraints: ClassVar[dict] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions({*HIDDEN_ACTIVATIONS, "sigmoid"}), "array-like"],
-        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+        "solver": [StrOptions({"lbfgs", *STOCHASTIC_SOLVERS})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate": [StrOptions(NAMES), callable],
@@ -171,6 +171,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         "averaging": [StrOptions({"ema", "swa"}), None],
         "averaging_start": [Interval(Real, 0, 1, closed="left")],
         "averaging_decay": [Interval(Real, 0, 1, closed="left")],
+        "weight_decay": [Interval(Real, 0, None, closed="left"), None],
     }
 
     loss_curve_: list[float]
@@ -293,6 +294,11 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
             ) from None
         if drops and not stochastic:
             raise ValueError(f"dropout needs a stochastic solver: {self.solver} wants the same loss at every call.")
+        if not stochastic and self.weight_decay:
+            raise ValueError(
+                f"weight_decay={self.weight_decay} is part of a step of {', '.join(STOCHASTIC_SOLVERS)}; "
+                "solver='lbfgs' takes none. Its penalty on the weights is alpha."
+            )
         afresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         given = X, y, sample_weight
         dtype = (np.float64, np.float32) if self.precision == "auto" else np.dtype(self.precision)
@@ -405,6 +411,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
             epsilon=self.epsilon,
             dropout=self.dropout,
             **self._loss_parameters(),
+            weight_decay=self.weight_decay,
             **start,
         )
 
@@ -429,6 +436,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
             network.coefs_, network.intercepts_ = self.coefs_, self.intercepts_
             network.activation = self.activation
             network.alpha = self.alpha
+            network.weight_decay = self.weight_decay
             network.n_jobs = self.n_jobs
             network.set_dropout(self.dropout, rng)
             return network

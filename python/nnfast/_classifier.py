@@ -49,11 +49,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         - 'hard_sigmoid' returns f(x) = x / 6 + 1/2, between 0 and 1.
         - 'softsign' returns f(x) = x / (1 + abs(x)).
 
-    solver : {'lbfgs', 'sgd', 'adam'}, default='adam'
+    solver : {'lbfgs', 'sgd', 'adam', 'adamw'}, default='adam'
         How the weights are found.
 
         - 'sgd' is stochastic gradient descent, with momentum.
         - 'adam' is the method of Kingma and Ba [1]_, with bias correction.
+        - 'adamw' is 'adam' with another default of ``weight_decay``. Not in scikit-learn.
         - 'lbfgs' is L-BFGS-B of SciPy, a quasi-Newton method on all rows at once. Good for small data. It has no
           ``partial_fit``, and neither early stopping nor validation.
 
@@ -233,6 +234,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         for each column of multilabel targets. The validation loss is against the classes as they are. Not in
         scikit-learn.
 
+    weight_decay : float or None, default=None
+        Decay of the weights (not of the intercepts) that is no part of the loss [12]_: before each step they are
+        multiplied by ``1 - learning rate * weight_decay``, whatever the batch size. None means 0.01 with
+        ``solver='adamw'``, as in PyTorch, and 0 otherwise; ``alpha`` acts besides. ``solver='lbfgs'`` takes no other
+        than 0. Not in scikit-learn.
+
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,), or a list of them
@@ -316,9 +323,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     References
     ----------
     .. [1] Kingma, D. P. and Ba, J. "Adam: A method for stochastic optimization." arXiv:1412.6980 (2014).
-    .. [10] Lin, T.-Y. et al. "Focal loss for dense object detection." arXiv:1708.02002 (2017).
-    .. [11] Szegedy, C. et al. "Rethinking the Inception architecture for computer vision." arXiv:1512.00567 (2015).
-
     .. [2] Loshchilov, I. and Hutter, F. "SGDR: Stochastic gradient descent with warm restarts."
        arXiv:1608.03983 (2017).
 
@@ -339,6 +343,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     .. [9] Srivastava, N. et al. "Dropout: A simple way to prevent neural networks from overfitting." Journal of Machine
        Learning Research 15 (2014).
+
+    .. [10] Lin, T.-Y. et al. "Focal loss for dense object detection." arXiv:1708.02002 (2017).
+
+    .. [11] Szegedy, C. et al. "Rethinking the Inception architecture for computer vision." arXiv:1512.00567 (2015).
+
+    .. [12] Loshchilov, I. and Hutter, F. "Decoupled weight decay regularization." ICLR (2019).
 
     Examples
     --------
@@ -406,6 +416,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         loss="log_loss",
         focal_gamma=2.0,
         label_smoothing=0.0,
+        weight_decay=None,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -446,6 +457,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.loss = loss
         self.focal_gamma = focal_gamma
         self.label_smoothing = label_smoothing
+        self.weight_decay = weight_decay
 
     def _learn_target(self, y: Array, incremental: bool) -> None:
         if hasattr(self, "classes_") and self.warm_start:

@@ -102,6 +102,7 @@ cdef extern from "nnfast.h" nogil:
         const nnf_index *order
         nnf_index batch
         const double *rates
+        const double *decays
         uint64_t noise
         int (*poll)() except -1 nogil
 

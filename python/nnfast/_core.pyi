@@ -100,6 +100,7 @@ class Network:
         rates: NDArray[Any],
         weights: NDArray[Any] | None = ...,
         noise: int = ...,
+        decays: NDArray[Any] | None = ...,
     ) -> tuple[float, float, int]: ...
     @property
     def steps(self) -> int: ...

@@ -683,15 +683,16 @@ cdef class Network:
         cdef _Description d = self.description
         return _Data(X, Y, weights, d.format, d.sizes[0], d.sizes[d.config.n_layers])
 
-    def train_epoch(self, X, Y, order, nnf_index batch_size, rates, weights=None, uint64_t noise=0):
+    def train_epoch(self, X, Y, order, nnf_index batch_size, rates, weights=None, uint64_t noise=0, decays=None):
         """One pass over rows X with Y and weights (see _Data); order (n,) int64 or None; rates (batches,) float64. The
-        noise says which units are dropped.
+        noise says which units are dropped. A step begins by taking off its part of each weight, decays (batches,)
+        float64 or None.
 
         Returns (data, penalty, steps): sums over the rows of their losses, and the number of steps done. After an
         exception from a signal handler the parameters are those of the last finished step.
         """
         cdef _Data data = self._data(X, Y, weights)
-        cdef _View o, r = _view(rates, "rates", "d", 1)
+        cdef _View o, c, r = _view(rates, "rates", "d", 1)
         cdef nnf_epoch epoch
         cdef nnf_loss_sum loss
         cdef nnf_status status
@@ -711,6 +712,12 @@ cdef class Network:
         _require_contiguous(r, "rates")
         epoch.rates = <const double *>r.buffer.buf
         epoch.noise = noise
+        epoch.decays = NULL
+        if decays is not None:
+            c = _view(decays, "decays", "d", 1)
+            _require_shape(c, "decays", r.buffer.shape[0])
+            _require_contiguous(c, "decays")
+            epoch.decays = <const double *>c.buffer.buf
         epoch.poll = _poll
         try:
             with nogil:

@@ -37,6 +37,7 @@ Activation: TypeAlias = str | tuple[str, float]
 
 # Powers of the Tweedie deviance at which it is that of a distribution with a loss of its own.
 _TWEEDIE: dict[float, str] = {0: "squared_error", 1: "poisson", 2: "gamma"}
+STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw")
 _SYNONYMS = {"sigmoid": "logistic"}
 # exp would need a loss of its own to go with; step has no slope to learn by.
 HIDDEN_ACTIVATIONS = tuple(name for name in _core.ACTIVATIONS if name not in ("step", "exp", "softmax", "ordered"))
@@ -360,7 +361,9 @@ class Training:
         n = X.shape[0] if order is None else order.shape[0]
         rates = network._rates(-(-n // batch_size))
         try:
-            data, penalty, _ = self._engine.train_epoch(X, Y, order, batch_size, rates, weights, network._noise())
+            data, penalty, _ = self._engine.train_epoch(
+                X, Y, order, batch_size, rates, weights, network._noise(), network._decays(len(rates))
+            )
         finally:
             network.n_steps_ += self._engine.steps
         return data / n, penalty / n
@@ -450,8 +453,9 @@ class MLP:
         - "quantile", "ordered": ``max(-q d, (1 - q) d)``, the pinball loss of the levels q in ``quantile``. The outputs
           of a target stand side by side, one for each level, each the one before plus ``log(1 + exp(z))``: they
           cannot cross. The target is repeated for each.
-    solver : {"adam", "sgd"}, default="adam"
-        Kingma and Ba (2015), or stochastic gradient descent with momentum.
+    solver : {"adam", "sgd", "adamw"}, default="adam"
+        Kingma and Ba (2015), or stochastic gradient descent with momentum. "adamw" is "adam" with another default of
+        ``weight_decay`` (Loshchilov and Hutter 2019).
     alpha : float, default=0.0
         L2 penalty ``alpha / 2 * sum(W**2) / rows of the batch``, as scikit-learn weighs it. Intercepts are free.
     dtype : {"float32", "float64"}, default="float32"
@@ -467,7 +471,7 @@ class MLP:
     nesterovs_momentum : bool, default=True
         For "sgd" with momentum > 0.
     beta_1, beta_2, epsilon : float, default=0.9, 0.999, 1e-8
-        For "adam".
+        For "adam" and "adamw".
     output_groups : sequence of int, default=()
         For "log_loss": sizes of the groups of outputs that each have a softmax of their own, for several things to be
         told at once. Empty: one softmax over all outputs. "focal" likewise; "quantile" finds its own.
@@ -492,6 +496,9 @@ class MLP:
         How much less rows count for "focal" that are told well; 0 is the log loss.
     quantile : float or sequence of float, default=0.5
         Levels of "quantile", ascending, each between 0 and 1. Their number divides that of the outputs.
+    weight_decay : float or None, default=None
+        Before each step the weights are multiplied by ``1 - learning_rate * weight_decay``, whatever the batch size.
+        Intercepts are free, and the loss has no part of it. None: 0.01 with "adamw", 0 otherwise.
 
     Attributes
     ----------
@@ -507,8 +514,8 @@ class MLP:
     Raises
     ------
     ValueError
-        For an unknown name, a layer of size 0, fewer than two layers, groups or levels that do not fit the outputs, or
-        a parameter of the loss out of range.
+        For an unknown name, a negative alpha or weight_decay, a layer of size 0, fewer than two layers, groups or
+        levels that do not fit the outputs, or a parameter of the loss out of range.
 
     Examples
     --------
@@ -550,6 +557,7 @@ class MLP:
         tweedie_power: float = 1.5,
         focal_gamma: float = 2.0,
         quantile: float | Sequence[float] = 0.5,
+        weight_decay: float | None = None,
     ) -> None:
         self.layer_sizes = tuple(index(size) for size in layer_sizes)
         if len(self.layer_sizes) < 2 or min(self.layer_sizes) < 1:
@@ -557,12 +565,14 @@ class MLP:
         self.activation = activation
         if loss not in OUTPUT_ACTIVATIONS:
             raise ValueError(f"unknown loss {loss!r}; there are {', '.join(OUTPUT_ACTIVATIONS)}")
-        if solver not in ("adam", "sgd"):
-            raise ValueError(f"unknown solver {solver!r}; there are adam, sgd")
+        if solver not in STOCHASTIC_SOLVERS:
+            raise ValueError(f"unknown solver {solver!r}; there are {', '.join(STOCHASTIC_SOLVERS)}")
         if init not in INITS:
             raise ValueError(f"unknown init {init!r}; there are {', '.join(INITS)}")
         if alpha < 0:
             raise ValueError(f"alpha must not be negative, got {alpha}")
+        if weight_decay is not None and not 0 <= weight_decay < np.inf:
+            raise ValueError(f"weight_decay must be None or a finite number >= 0, got {weight_decay}")
         self.dtype = np.dtype(dtype)
         if self.dtype not in _FORMATS:
             raise ValueError(f"dtype must be float32 or float64, got {self.dtype}")
@@ -597,6 +607,7 @@ class MLP:
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon
+        self.weight_decay = weight_decay
         self.learning_rate: float | NDArray[np.float64] = learning_rate_init
         self.out_activation_ = OUTPUT_ACTIVATIONS[loss]
         self.n_steps_ = 0
@@ -772,7 +783,7 @@ class MLP:
         return [*self._hidden, self.out_activation_]
 
     def _engine_solver(self) -> str:
-        if self.solver == "adam":
+        if self.solver != "sgd":
             return "adam"
         if self.momentum == 0:
             return "sgd"
@@ -822,6 +833,13 @@ class MLP:
             return np.full(n_steps, self.learning_rate, np.float64)
         t = np.arange(self.n_steps_ + 1, self.n_steps_ + n_steps + 1)
         return np.full(n_steps, self.learning_rate * np.sqrt(_rest(self.beta_2, t)) / _rest(self.beta_1, t))
+
+    def _decays(self, n_steps: int) -> NDArray[np.float64] | None:
+        """The part of each weight that each of the next steps takes off: its learning rate times weight_decay."""
+        decay = self.weight_decay
+        if decay is None:
+            decay = 0.01 if self.solver == "adamw" else 0.0  # PyTorch's default
+        return np.full(n_steps, self.learning_rate * decay, np.float64) if decay else None
 
     def _data(self, X: Any, Y: ArrayLike, weights: ArrayLike | None) -> tuple[Rows, Array, NDArray[np.float64] | None]:
         rows, Y = as_rows(X, self.dtype), dense_rows(Y, self.dtype)

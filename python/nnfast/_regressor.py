@@ -58,11 +58,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         - 'hard_sigmoid' returns f(x) = x / 6 + 1/2, between 0 and 1.
         - 'softsign' returns f(x) = x / (1 + abs(x)).
 
-    solver : {'lbfgs', 'sgd', 'adam'}, default='adam'
+    solver : {'lbfgs', 'sgd', 'adam', 'adamw'}, default='adam'
         How the weights are found.
 
         - 'sgd' is stochastic gradient descent, with momentum.
         - 'adam' is the method of Kingma and Ba [1]_, with bias correction.
+        - 'adamw' is 'adam' with another default of ``weight_decay``. Not in scikit-learn.
         - 'lbfgs' is L-BFGS-B of SciPy, a quasi-Newton method on all rows at once. Good for small data. It has no
           ``partial_fit``, and neither early stopping nor validation.
 
@@ -232,6 +233,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         The level of ``loss='quantile'``, between 0 and 1; or several, ascending, which one network learns together. Not
         in scikit-learn.
 
+    weight_decay : float or None, default=None
+        Decay of the weights (not of the intercepts) that is no part of the loss [12]_: before each step they are
+        multiplied by ``1 - learning rate * weight_decay``, whatever the batch size. None means 0.01 with
+        ``solver='adamw'``, as in PyTorch, and 0 otherwise; ``alpha`` acts besides. ``solver='lbfgs'`` takes no other
+        than 0. Not in scikit-learn.
+
     Attributes
     ----------
     loss_ : float
@@ -313,9 +320,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     References
     ----------
     .. [1] Kingma, D. P. and Ba, J. "Adam: A method for stochastic optimization." arXiv:1412.6980 (2014).
-    .. [10] Huber, P. J. "Robust estimation of a location parameter." Annals of Mathematical Statistics 35 (1964).
-    .. [11] Koenker, R. and Bassett, G. "Regression quantiles." Econometrica 46 (1978).
-
     .. [2] Loshchilov, I. and Hutter, F. "SGDR: Stochastic gradient descent with warm restarts."
        arXiv:1608.03983 (2017).
 
@@ -336,6 +340,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     .. [9] Srivastava, N. et al. "Dropout: A simple way to prevent neural networks from overfitting." Journal of Machine
        Learning Research 15 (2014).
+
+    .. [10] Huber, P. J. "Robust estimation of a location parameter." Annals of Mathematical Statistics 35 (1964).
+
+    .. [11] Koenker, R. and Bassett, G. "Regression quantiles." Econometrica 46 (1978).
+
+    .. [12] Loshchilov, I. and Hutter, F. "Decoupled weight decay regularization." ICLR (2019).
 
     Examples
     --------
@@ -411,6 +421,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         huber_delta=1.0,
         tweedie_power=1.5,
         quantile=0.5,
+        weight_decay=None,
     ):
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -451,6 +462,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.huber_delta = huber_delta
         self.tweedie_power = tweedie_power
         self.quantile = quantile
+        self.weight_decay = weight_decay
 
     def _learn_target(self, y: Array, incremental: bool) -> None:
         self._check_target(y, "y")

@@ -749,12 +749,13 @@ static void test_update(void)
             const nnf_update u = {
                 .rows = 1, .n = n, .ld = n, .dw = dw, .w = w, .s1 = s1, .s2 = s2, .alpha = 0.25, .inv_rows = 0.125,
                 .rate = 0.5, .momentum = 0.75, .beta_1 = 0.875, .beta_2 = 0.96875, .epsilon = 0.0625,
+                .decay = solver == NNF_GRADIENT ? 0 : 0.375,
             };
             kernels->update(solver, &u);
             int wrong = 0;
             for (nnf_index j = 0; j < n; j++) {
                 const double g = (get(dtype, dw, j) + 0.25 * before[0][j]) * 0.125;
-                double expected = before[0][j], e1 = before[1][j], e2 = before[2][j];
+                double expected = (1 - u.decay) * before[0][j], e1 = before[1][j], e2 = before[2][j];
                 switch (solver) {
                 case NNF_SGD: expected -= 0.5 * g; break;
                 case NNF_MOMENTUM: e1 = 0.75 * e1 - 0.5 * g; expected += e1; break;
@@ -795,6 +796,7 @@ static void test_update_of_a_block(void)
         nnf_update u = {
             .rows = rows, .n = n, .ld = ld, .dw = dw, .w = parts[0], .s1 = parts[1], .s2 = parts[2], .alpha = 0.25,
             .inv_rows = 0.125, .rate = 0.5, .momentum = 0.75, .beta_1 = 0.875, .beta_2 = 0.96875, .epsilon = 0.0625,
+            .decay = solver == NNF_GRADIENT ? 0 : 0.375,
         };
         kernels->update(solver, &u);
         u.rows = 1;
