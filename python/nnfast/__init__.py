@@ -3,7 +3,7 @@
 ``MLPClassifier``, ``MLPRegressor`` and ``Perceptron`` are scikit-learn estimators with scikit-learn's parameters and
 numbers; ``MLP`` is the network itself, on NumPy arrays; ``nnfast.ops`` holds the array functions they are made of.
 
-scikit-learn is imported when an estimator is first touched, not before (PEP 562).
+scikit-learn is imported when an estimator or a display is first touched, not before (PEP 562).
 """
 
 from importlib import import_module
@@ -14,12 +14,23 @@ from nnfast._network import MLP
 
 if TYPE_CHECKING:
     from nnfast._classifier import MLPClassifier
+    from nnfast._displays import LossCurveDisplay
     from nnfast._perceptron import Perceptron
     from nnfast._regressor import MLPRegressor
 
-__all__ = ["MLP", "MLPClassifier", "MLPRegressor", "Perceptron", "__version__", "ops", "show_config"]
+__all__ = [
+    "MLP",
+    "LossCurveDisplay",
+    "MLPClassifier",
+    "MLPRegressor",
+    "Perceptron",
+    "__version__",
+    "ops",
+    "show_config",
+]
 
-_ESTIMATORS = {
+_LAZY = {
+    "LossCurveDisplay": "nnfast._displays",
     "MLPClassifier": "nnfast._classifier",
     "MLPRegressor": "nnfast._regressor",
     "Perceptron": "nnfast._perceptron",
@@ -28,8 +39,8 @@ _ESTIMATORS = {
 
 def __getattr__(name: str) -> Any:
     value: Any
-    if name in _ESTIMATORS:
-        value = getattr(import_module(_ESTIMATORS[name]), name)
+    if name in _LAZY:
+        value = getattr(import_module(_LAZY[name]), name)
     elif name == "__version__":
         from importlib.metadata import version  # 10 ms that a plain import need not pay
 
