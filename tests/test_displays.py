@@ -6,6 +6,7 @@ import sys
 import matplotlib
 import numpy as np
 import pytest
+import sklearn.neural_network
 from sklearn.exceptions import NotFittedError
 
 from nnfast import LossCurveDisplay, MLPClassifier
@@ -59,3 +60,15 @@ def test_loss_curve_refuses():
 def test_matplotlib_is_not_imported_before_it_draws():
     program = "import sys, nnfast; nnfast.LossCurveDisplay([1.0]); assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_axes_and_lines_of_ones_own():
+    """Axes with a logarithmic scale keep it, an abbreviated property is the property; scikit-learn's model is drawn."""
+    X, y = np.random.default_rng(0).standard_normal((60, 3)), np.arange(60.0)
+    model = sklearn.neural_network.MLPRegressor(hidden_layer_sizes=(4,), max_iter=5, random_state=0).fit(X, y)
+    ax = plt.subplots()[1]
+    ax.set_xscale("log")
+    display = LossCurveDisplay.from_estimator(model, ax=ax, c="red", lw=3)
+    assert ax.get_xscale() == "log"
+    assert display.lines_[0].get_color() == "red" and display.lines_[0].get_linewidth() == 3
+    np.testing.assert_array_equal(display.lines_[0].get_ydata(), model.loss_curve_)

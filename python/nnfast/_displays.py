@@ -116,6 +116,9 @@ class LossCurveDisplay:
         """
         check_matplotlib_support("LossCurveDisplay.plot")
         import matplotlib.pyplot as plt
+        from matplotlib.cbook import normalize_kwargs
+        from matplotlib.lines import Line2D
+        from matplotlib.ticker import MaxNLocator
 
         if ax is None:
             ax = plt.subplots(layout="constrained")[1]
@@ -129,7 +132,7 @@ class LossCurveDisplay:
         self.lines_: list[Any] = []
         for where, values, label, color in curves:
             style = {"label": label, "color": color, "marker": "o" if len(values) == 1 else None}
-            style |= kwargs if not self.lines_ else {}
+            style |= normalize_kwargs(kwargs, Line2D) if not self.lines_ else {}  # c is color
             self.lines_ += where.plot(np.arange(1, len(values) + 1), values, **style)
         self.best_line_ = None
         if self.best_epoch is not None:
@@ -137,7 +140,8 @@ class LossCurveDisplay:
                 self.best_epoch, color="0.4", linestyle="--", label=f"best epoch: {self.best_epoch}"
             )
         ax.set(title="Course of training", xlabel="epoch", ylabel="loss")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        if ax.get_xscale() == "linear":
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         if self.score_ax_ is not None:
             self.score_ax_.set_ylabel("score")
         marks = [*self.lines_, *([] if self.best_line_ is None else [self.best_line_])]
