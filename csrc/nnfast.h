@@ -163,7 +163,7 @@ typedef struct nnf_config {
     int solver;                /* nnf_solver } reads these    */
     double alpha;              /* L2 penalty on the weights, 1/2 alpha |W|^2 / batch rows */
     double momentum, beta_1, beta_2, epsilon;
-    nnf_loss_args loss_args;   /* likewise */
+    nnf_loss_args loss_args;   /* what the loss needs to know; only training reads it */
     const double *dropout;     /* (n_layers) share of each layer's units to drop while an epoch trains, in [0, 1); that
                                 * of the last does not count. NULL: none */
     int n_groups;              /* softmaxes, or ordered outputs, side by side; 0: one over all outputs */

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.utils._param_validation import InvalidParameterError
 
 import reference
-from nnfast import MLP, MLPClassifier, MLPRegressor
+from nnfast import MLP, MLPClassifier, MLPRegressor, _core
 
 DTYPES = ["float32", "float64"]
 
@@ -101,8 +101,6 @@ def test_units_are_dropped_as_often_as_asked_and_independently():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_same_bits_for_any_number_of_threads_and_instruction_set(dtype):
-    from nnfast import _core
-
     X, Y = data(500, 200, 3, dtype)
     runs = {}
     chosen = _core.active_isa()

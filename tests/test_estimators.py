@@ -739,6 +739,9 @@ def test_an_activation_for_each_layer():
     np.testing.assert_array_equal(model.predict_proba(X[:1]), one)
     for other in (pickle.loads(pickle.dumps(model)), clone(model).fit(X, y)):
         np.testing.assert_array_equal(other.predict_proba(X), model.predict_proba(X))
+    same = clone(model).set_params(activation=np.array(["gelu", "tanh"])).fit(X, y)
+    for _ in range(2):  # the second time arrays that are known are looked for
+        np.testing.assert_array_equal(same.predict_proba(X[:1]), same.predict_proba(X)[:1])
     model.activation[0] = "tanh"
     assert not np.array_equal(model.predict_proba(X[:1]), one)
     model.activation[:] = ["relu"]

@@ -139,7 +139,7 @@ ULP = {
     "elu": (2.5, 4),
     "selu": (2.5, 4),
     "gelu": (6, 6),
-    "silu": (3, 4),
+    "silu": (4, 4),
     "mish": (4, 4),
     "softplus": (2.5, 4),
     "hard_sigmoid": (1.5, 1.5),

@@ -279,20 +279,13 @@ NNF_INLINE VT V(clip_probability)(VT p)
     return V(select)(V(lt)(vtop, low), vtop, low);
 }
 
-/* log(1 + x) for -0.6 < x <= 1: log(w) with w = 1 + x rounded, and what rounding lost. */
-NNF_INLINE VT V(log_one_plus)(VT x)
-{
-    const VT w = V(add)(V(set1)((T)1), x), lost = V(sub)(x, V(sub)(w, V(set1)((T)1)));
-    return V(add)(V(log)(w), V(div)(lost, w));
-}
-
 /* log(cosh(d)) with t = tanh(d): -log(1 - t^2) / 2 near 0, where nothing cancels, and |d| - log(2) + log(1 + e^(-2|d|))
  * from 1 on. */
 NNF_INLINE VT V(log_cosh)(VT d, VT t)
 {
     const VT a = V(abs)(d), e = V(exp)(V(mul)(V(set1)((T)-2), a));
     const MT near = V(lt)(a, V(set1)((T)1));
-    const VT log = V(log_one_plus)(V(select)(near, V(neg)(V(mul)(t, t)), e));
+    const VT log = V(log1p)(V(select)(near, V(neg)(V(mul)(t, t)), e));
     const VT far = V(add)(V(sub)(a, V(set1)((T)0.693147180559945309)), log);
     return V(select)(near, V(mul)(V(set1)((T)-0.5), log), far);
 }
@@ -492,13 +485,9 @@ NNF_INLINE void V(store_column)(nnf_index count, T *x, nnf_index ldx, VT column)
         x[r * ldx] = lane[r];
 }
 
-/* The output k from the one before: p + log(1 + e^z), the logarithm as max(z, 0) + log(1 + e^-|z|). It is never
- * negative and a rounded sum is monotone, so the outputs never fall. */
-NNF_INLINE VT V(next_level)(nnf_index k, VT p, VT z)
-{
-    const VT above = V(select)(V(lt)(V(zero)(), z), z, V(zero)());
-    return k == 0 ? z : V(add)(p, V(add)(above, V(log_one_plus)(V(exp)(V(neg)(V(abs)(z))))));
-}
+/* The output k from the one before: p + log(1 + e^z). That is never negative and a rounded sum is monotone, so the
+ * outputs never fall. */
+NNF_INLINE VT V(next_level)(nnf_index k, VT p, VT z) { return k == 0 ? z : V(add)(p, V(softplus)(z)); }
 
 static void V(ordered)(nnf_index m, nnf_index n, void *x, nnf_index ldx)
 {

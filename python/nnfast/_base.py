@@ -277,21 +277,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         hidden_layer_sizes = self._hidden_layer_sizes()
         stochastic = self.solver in STOCHASTIC_SOLVERS
         schedule = schedule_for(self)
-        try:
-            hidden_activations(self.activation, len(hidden_layer_sizes))
-        except (TypeError, ValueError) as error:
-            raise InvalidParameterError(
-                f"The 'activation' parameter of {type(self).__name__} must be a str among "
-                f"{{{', '.join(HIDDEN_ACTIVATIONS)}, sigmoid}}, a pair of 'leaky_relu' or 'elu' and a number >= 0, "
-                f"or a list with one of these for each hidden layer: {error}"
-            ) from None
-        try:
-            drops = any(hidden_dropout(self.dropout, len(hidden_layer_sizes)))
-        except (TypeError, ValueError) as error:
-            raise InvalidParameterError(
-                f"The 'dropout' parameter of {type(self).__name__} must be a float in the range [0.0, 1.0), or a list "
-                f"with one for each hidden layer: {error}"
-            ) from None
+        drops = self._check_hidden(len(hidden_layer_sizes))
         if drops and not stochastic:
             raise ValueError(f"dropout needs a stochastic solver: {self.solver} wants the same loss at every call.")
         if not stochastic and self.weight_decay:
@@ -392,6 +378,25 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         if np.any(np.array(sizes) <= 0):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         return [index(size) for size in sizes]
+
+    def _check_hidden(self, n_hidden: int) -> bool:
+        """Raise InvalidParameterError unless the parameters of hidden layers fit so many; whether any drops units."""
+        name = type(self).__name__
+        try:
+            hidden_activations(self.activation, n_hidden)
+        except (TypeError, ValueError) as error:
+            raise InvalidParameterError(
+                f"The 'activation' parameter of {name} must be a str among "
+                f"{{{', '.join(HIDDEN_ACTIVATIONS)}, sigmoid}}, a pair of 'leaky_relu' or 'elu' and a number >= 0, "
+                f"or a list with one of these for each hidden layer: {error}"
+            ) from None
+        try:
+            return any(hidden_dropout(self.dropout, n_hidden))
+        except (TypeError, ValueError) as error:
+            raise InvalidParameterError(
+                f"The 'dropout' parameter of {name} must be a float in the range [0.0, 1.0), or a list "
+                f"with one for each hidden layer: {error}"
+            ) from None
 
     def _new_network(self, layer_sizes: list[int], dtype: np.dtype, **start: Any) -> MLP:
         """A network with the estimator's parameters; `start` says where its weights come from."""

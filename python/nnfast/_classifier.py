@@ -69,8 +69,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     learning_rate : {'constant', 'invscaling', 'adaptive', 'cosine', 'one_cycle', 'exponential', 'step'} or callable, \
             default='constant'
         How the learning rate changes. 'invscaling' and 'adaptive' change it after an epoch, and only with
-        ``solver='sgd'``; 'adam' then keeps ``learning_rate_init``. The others, which scikit-learn does not have, hold
-        for 'sgd' and 'adam' and give every step a rate of its own.
+        ``solver='sgd'``; 'adam' and 'adamw' then keep ``learning_rate_init``. The others, which scikit-learn does not
+        have, hold for all three and give every step a rate of its own.
 
         - 'constant' keeps ``learning_rate_init``.
         - 'invscaling' divides ``learning_rate_init`` by ``(t_ + 1) ** power_t`` after every epoch.

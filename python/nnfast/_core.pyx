@@ -469,6 +469,8 @@ cdef class _Bound:
 
     cdef bint is_of(self, coefs, intercepts, hidden, output):
         """Whether these are lists of the same arrays, not just equal ones, and the same activations."""
+        if type(hidden) is not type(self.hidden):  # an array would not compare to one truth
+            return False
         return (
             hidden == self.hidden and output == self.output
             and _same_items(coefs, self.coefs) and _same_items(intercepts, self.intercepts)
@@ -543,9 +545,11 @@ cdef class Plan:
         return Plan, ()
 
     def bind(self, coefs, intercepts, activations, hidden, output):
-        """Remember a network, if its arrays can be read as they lie. `hidden` and `output` are what `forward` is told
-        of its activations."""
+        """Remember a network, if its arrays can be read as they lie. `hidden`, a string, tuple or list, and `output`
+        are what `forward` is told of its activations."""
         cdef _Bound bound = None
+        if not isinstance(hidden, (str, tuple, list)):
+            return
         try:
             bound = _Bound(coefs, intercepts, activations, hidden, output)
         except (AttributeError, BufferError, IndexError, TypeError, ValueError):
