@@ -89,7 +89,7 @@ static const function functions[] = {
     {"logistic", NNF_LOGISTIC, logistic, logisticl, {3, 4}, 0},
     {"elu", NNF_ELU, elu, elul, {2.5, 4}, 0},
     {"selu", NNF_SELU, selu, selul, {2.5, 4}, 0},
-    {"gelu", NNF_GELU, gelu, gelul, {6, 6}, 1},
+    {"gelu", NNF_GELU, gelu, gelul, {6.5, 6.5}, 1},
     {"silu", NNF_SILU, silu, silul, {4, 4}, 1},
     {"mish", NNF_MISH, mish, mishl, {4, 4}, 1},
     {"softplus", NNF_SOFTPLUS, softplus, softplusl, {2.5, 4}, 1},
