@@ -209,6 +209,9 @@ typedef struct nnf_layer {
     void *b[4];           /* likewise, (padded_out) */
     void *w_transposed;   /* (n_out, n_in) packed; NULL in layer 0, which passes no gradient on, and with few columns */
     void *squares;        /* (n_blocks, padded_out) column sums of W^2 a block */
+    void *sizes;          /* likewise of |W|; NULL without an L1 penalty */
+    void *w_gradient_squares, *b_gradient_squares; /* (n_blocks, padded_out) and (padded_out) likewise of the squared
+                                                    * gradient; NULL without clip_norm */
     void *out, *delta;    /* (max_batch, ld) f(z) and dL/dz */
     double dropout;       /* share of the units that an epoch drops */
     void *slope;          /* (max_batch, ld) df/dz where it cannot be told from f(z): for some activations, and where
@@ -223,7 +226,7 @@ struct nnf_network {
     nnf_loss_args loss_args;
     double *levels;                 /* those of loss_args */
     nnf_index *groups;              /* (n_groups) outputs of each softmax or row of levels; NULL: one over all */
-    double alpha, momentum, beta_1, beta_2, epsilon;
+    double alpha, l1, clip_value, clip_norm, momentum, beta_1, beta_2, epsilon;
     nnf_index max_batch;
     nnf_layer *layers;              /* (n_layers) */
     const void **x_rows, **y_rows;  /* (max_batch) rows of the running batch */
@@ -292,8 +295,13 @@ typedef struct nnf_place {
 
 nnf_place nnf_place_of(const nnf_network *network, int l, const nnf_block *block);
 
-/* Brings up to date what is derived from the block: the transpose, for the backward pass, and the squares, for the
- * penalty. */
+/* Sums of |w| or w^2 of the block, whose elements stand in `w` as in each part of the parameters, into their places in
+ * sums (n_blocks, padded_out). They do not depend on the cut into columns. */
+void nnf_block_norms(const nnf_network *network, int l, const nnf_block *block, nnf_power power, const void *w,
+                     void *sums);
+
+/* Brings up to date what is derived from the block: the transpose, for the backward pass, and the sums for the
+ * penalties. */
 void nnf_block_derive(const nnf_network *network, int l, const nnf_block *block);
 
 /* Forward, for the rows and panels given: out = f(in W + b), without activations of whole rows, and without the
@@ -306,7 +314,10 @@ void nnf_layer_backward(const nnf_network *network, int l, nnf_range rows, nnf_r
 /* Output layer: its `out` becomes delta, row_loss is filled; both times row_weight when `weighted`. */
 void nnf_layer_output(const nnf_network *network, nnf_range rows, bool weighted);
 
-/* 1/2 alpha |W|^2 from the squares of the last update. */
+/* 1/2 alpha |W|^2 + l1 sum |W|, from the sums of the last update. */
 double nnf_penalty(const nnf_network *network);
+
+/* The norm of the gradients that are kept, from the sums of their squares. */
+double nnf_gradient_norm(const nnf_network *network);
 
 #endif

@@ -81,6 +81,9 @@ typedef enum nnf_epilogue {
     NNF_DERIVE    /* C = C * f'(z), from value: backpropagation */
 } nnf_epilogue;
 
+/* What is summed of each element: itself, |x| or x^2. */
+typedef enum nnf_power { NNF_PLAIN = 0, NNF_SIZES = 1, NNF_SQUARES = 2 } nnf_power;
+
 /* A run of elements of a sparse row: values[0 .. count - 1] stand in the columns indices[0 .. count - 1], ascending. */
 typedef struct nnf_sparse_row {
     const void *values;
@@ -115,13 +118,15 @@ typedef struct nnf_gemm {
 } nnf_gemm;
 
 /* One step of an optimizer on a block of weights w (rows, n), row distance ld. Its states s1, s2 have the same layout;
- * dw, the sums over samples of the loss gradient, is contiguous. The gradient is g = (dw + alpha w) * inv_rows; the
- * step starts from (1 - decay) w. */
+ * dw, the sums over samples of the loss gradient, has the row distance ld_dw. The gradient is
+ * g = (dw + alpha w) * inv_rows, each element within +-clip; the step starts from (1 - decay) w. */
 typedef struct nnf_update {
-    nnf_index rows, n, ld; /* n is a multiple of lanes */
+    nnf_index rows, n, ld, ld_dw; /* n is a multiple of lanes */
     const void *dw;
     void *w, *s1, *s2;
-    double alpha, inv_rows, rate, momentum, beta_1, beta_2, epsilon, decay;
+    double alpha, inv_rows, rate, gradient_rate, momentum, beta_1, beta_2, epsilon, decay;
+    double clip; /* 0: none */
+    double l1;   /* of the mean loss: already divided by the rows */
 } nnf_update;
 
 enum { NNF_GRADIENT = NNF_N_SOLVERS };
@@ -181,11 +186,12 @@ typedef struct nnf_kernels {
     /* sums (n) = sum over the rows of x (m, n), row by row: one chain a column. Rows are padded to whole vectors. */
     void (*column_sums)(nnf_index m, nnf_index n, void *sums, const void *x, nnf_index ldx);
 
-    /* squares (n) = sum over the rows of w (m, n)^2, row distance ldw, one chain a column; n is a multiple of lanes. */
-    void (*column_squares)(nnf_index m, nnf_index n, void *squares, const void *w, nnf_index ldw);
+    /* sums (n) = sum over the rows of w (m, n) of |w| or w^2, row distance ldw, one chain a column; n is a multiple of
+     * lanes. */
+    void (*column_norms)(nnf_power power, nnf_index m, nnf_index n, void *sums, const void *w, nnf_index ldw);
 
-    /* The sum of the squares of m contiguous elements as one chain: column_squares of a column that lies in a row. */
-    void (*row_squares)(nnf_index m, void *square, const void *w);
+    /* That sum of m contiguous elements as one chain: column_norms of a column that lies in a row. */
+    void (*row_norm)(nnf_power power, nnf_index m, void *sum, const void *w);
 
     /* The sum of x (m, n), row distance ldx, in float64: element j of every row into lane j % 16, rows in order. */
     double (*sum)(nnf_index m, nnf_index n, const void *x, nnf_index ldx);
@@ -197,7 +203,8 @@ typedef struct nnf_kernels {
     /* dst (n, m) = src (m, n)^T; the rows of dst are written in whole vectors (m rounded up), padded with zeros. */
     void (*transpose)(nnf_index m, nnf_index n, void *dst, nnf_index ldd, const void *src, nnf_index lds);
 
-    /* One optimizer step, by nnf_solver; NNF_GRADIENT, which has no decay, writes g to s1 and leaves w. */
+    /* One optimizer step, by nnf_solver; NNF_GRADIENT, which has no decay, leaves w and writes to s1 the gradient, that
+     * of the L1 penalty included. */
     void (*update)(int solver, const nnf_update *u);
 } nnf_kernels;
 

@@ -123,7 +123,8 @@ static bool fits_loss(const nnf_config *config)
 static nnf_status check_training(const nnf_config *config)
 {
     if (config->loss < 0 || config->loss >= NNF_N_LOSSES || config->solver < 0 || config->solver >= NNF_N_SOLVERS
-        || config->max_batch < 1 || config->activations[config->n_layers - 1] != nnf_loss_link(config->loss)
+        || config->max_batch < 1 || !(config->l1 >= 0) || !(config->clip_value >= 0) || !(config->clip_norm >= 0)
+        || config->activations[config->n_layers - 1] != nnf_loss_link(config->loss)
         || !fits_loss(config))
         return NNF_BAD_CONFIG;
     return NNF_OK;
@@ -134,10 +135,9 @@ static nnf_status check_training(const nnf_config *config)
 /* Which parts of the parameters a network of this description keeps. */
 static bool keeps(const nnf_config *config, int part)
 {
-    static const int n_states[NNF_N_SOLVERS] = {[NNF_SGD] = 0, [NNF_MOMENTUM] = 1, [NNF_NESTEROV] = 1, [NNF_ADAM] = 2};
     if (part == NNF_GRADIENTS)
-        return config->keep_gradients != 0;
-    return part == NNF_PARAMETERS || part <= NNF_PARAMETERS + n_states[config->solver];
+        return config->keep_gradients != 0 || config->clip_norm > 0;
+    return part <= NNF_PARAMETERS + nnf_solver_states(config->solver);
 }
 
 /* Places everything of the network in the arena. Runs twice: to measure, and to lay out. */
@@ -174,6 +174,12 @@ static void lay_out(nnf_arena *arena, const nnf_config *config, nnf_network *net
         if (l > 0 && !layer.few)
             layer.w_transposed = nnf_take(arena, n_out, layer.padded_in, size);
         layer.squares = nnf_take(arena, layer.n_blocks, layer.padded_out, size);
+        if (config->l1 > 0)
+            layer.sizes = nnf_take(arena, layer.n_blocks, layer.padded_out, size);
+        if (config->clip_norm > 0) {
+            layer.w_gradient_squares = nnf_take(arena, layer.n_blocks, layer.padded_out, size);
+            layer.b_gradient_squares = nnf_take(arena, 1, layer.padded_out, size);
+        }
         layer.out = nnf_take(arena, max_batch, layer.ld, size);
         layer.delta = nnf_take(arena, max_batch, layer.ld, size);
         if (slope_needs_input(layer.activation) || layer.dropout > 0)
@@ -199,6 +205,9 @@ static void lay_out(nnf_arena *arena, const nnf_config *config, nnf_network *net
         .n_groups = config->n_groups,
         .groups = config->n_groups > 0 ? nnf_take(arena, config->n_groups, 1, sizeof *network->groups) : NULL,
         .alpha = config->alpha,
+        .l1 = config->l1,
+        .clip_value = config->clip_value,
+        .clip_norm = config->clip_norm,
         .momentum = config->momentum,
         .beta_1 = config->beta_1,
         .beta_2 = config->beta_2,
@@ -293,22 +302,29 @@ nnf_place nnf_place_of(const nnf_network *network, int l, const nnf_block *block
     };
 }
 
-void nnf_block_derive(const nnf_network *network, int l, const nnf_block *block)
+void nnf_block_norms(const nnf_network *network, int l, const nnf_block *block, nnf_power power, const void *w,
+                     void *sums)
 {
     const nnf_kernels *kernels = network->kernels;
     const nnf_layer *layer = &network->layers[l];
     const nnf_place place = nnf_place_of(network, l, block);
     for (nnf_index p = block->rows.begin; p < block->rows.end; p += NNF_BLOCK_ROWS) {
         const nnf_index n_rows = nnf_min(block->rows.end - p, NNF_BLOCK_ROWS);
-        void *squares = nnf_at(kernels, layer->squares,
-                               p / NNF_BLOCK_ROWS * layer->padded_out + block->columns.begin);
+        void *out = nnf_at(kernels, sums, p / NNF_BLOCK_ROWS * layer->padded_out + block->columns.begin);
         for (nnf_index j = 0; layer->few && j < layer->n_out; j++)
-            kernels->row_squares(n_rows, nnf_at(kernels, squares, j),
-                                 nnf_at(kernels, layer->w[NNF_PARAMETERS], j * layer->padded_in + p));
+            kernels->row_norm(power, n_rows, nnf_at(kernels, out, j), nnf_at(kernels, w, j * layer->padded_in + p));
         if (!layer->few)
-            kernels->column_squares(n_rows, place.n, squares,
-                                    nnf_at(kernels, layer->w[NNF_PARAMETERS], place.offset), place.ld);
+            kernels->column_norms(power, n_rows, place.n, out, nnf_at(kernels, w, place.offset), place.ld);
     }
+}
+
+void nnf_block_derive(const nnf_network *network, int l, const nnf_block *block)
+{
+    const nnf_kernels *kernels = network->kernels;
+    const nnf_layer *layer = &network->layers[l];
+    nnf_block_norms(network, l, block, NNF_SQUARES, layer->w[NNF_PARAMETERS], layer->squares);
+    if (layer->sizes != NULL)
+        nnf_block_norms(network, l, block, NNF_SIZES, layer->w[NNF_PARAMETERS], layer->sizes);
     if (layer->w_transposed != NULL)
         nnf_pack_transpose(kernels, layer->w_transposed, layer->w[NNF_PARAMETERS], layer->n_in, layer->n_out,
                            block->rows, block->columns);
@@ -376,14 +392,26 @@ nnf_status nnf_network_store(const nnf_network *network, nnf_part part, void *co
 
 double nnf_penalty(const nnf_network *network)
 {
-    double squares = 0;
-    if (network->alpha == 0)
-        return 0;
+    double squares = 0, sizes = 0;
     for (int l = 0; l < network->n_layers; l++) {
         const nnf_layer *layer = &network->layers[l];
-        squares += network->kernels->sum(layer->n_blocks, layer->n_out, layer->squares, layer->padded_out);
+        if (network->alpha != 0)
+            squares += network->kernels->sum(layer->n_blocks, layer->n_out, layer->squares, layer->padded_out);
+        if (network->l1 != 0)
+            sizes += network->kernels->sum(layer->n_blocks, layer->n_out, layer->sizes, layer->padded_out);
     }
-    return 0.5 * network->alpha * squares;
+    return 0.5 * network->alpha * squares + network->l1 * sizes;
+}
+
+double nnf_gradient_norm(const nnf_network *network)
+{
+    double squares = 0;
+    for (int l = 0; l < network->n_layers; l++) {
+        const nnf_layer *layer = &network->layers[l];
+        squares += network->kernels->sum(layer->n_blocks, layer->n_out, layer->w_gradient_squares, layer->padded_out);
+        squares += network->kernels->sum(1, layer->n_out, layer->b_gradient_squares, layer->padded_out);
+    }
+    return sqrt(squares);
 }
 
 /* ---- through a layer ---- */

@@ -93,11 +93,20 @@ typedef struct nnf_loss_args {
     const double *levels; /* (n_levels) between 0 and 1, ascending */
 } nnf_loss_args;
 
+/* One row per optimizer: csrc/solver.def. A step of each, of a weight w with the gradient g of the mean loss, where m
+ * and v are running means of g (by beta_1) and g^2 (by beta_2), and lr the rate of the step:
+ *   sgd       w -= lr g
+ *   momentum  u = mu u - lr g; w += u
+ *   nesterov  u = mu u - lr g; w += mu u - lr g
+ *   adam      w -= lr m / (sqrt(v) + epsilon), both bias corrections in lr
+ *   nadam     w -= (lr m + lr' g) / (sqrt(v) + epsilon), lr' the step's gradient rate; bias corrections in both
+ *   rmsprop   w -= lr g / (sqrt(v) + epsilon)
+ *   adagrad   v += g^2; w -= lr g / (sqrt(v) + epsilon)
+ *   rprop     w -= lr d sign(g); d starts at 1, times 1.2 when g keeps its sign, 0.5 when not, from 1e-4 to 5000 */
 typedef enum nnf_solver {
-    NNF_SGD,      /* w -= lr g                                      */
-    NNF_MOMENTUM, /* v = mu v - lr g; w += v                        */
-    NNF_NESTEROV, /* v = mu v - lr g; w += mu v - lr g              */
-    NNF_ADAM,     /* m, v: running means of g and g^2; w -= lr m / (sqrt(v) + epsilon), lr with both bias corrections */
+#define NNF_ROW(NAME, name, states) NNF_##NAME,
+#include "solver.def"
+#undef NNF_ROW
     NNF_N_SOLVERS
 } nnf_solver;
 
@@ -105,6 +114,9 @@ typedef enum nnf_solver {
 const char *nnf_activation_name(int activation); /* the elementwise ones, then those of rows */
 const char *nnf_loss_name(int loss);
 const char *nnf_solver_name(int solver);
+
+/* How many numbers a solver remembers of each weight, 0 to 2. */
+int nnf_solver_states(int solver);
 
 /* The default argument of an activation that has one: the slope of leaky_relu, and the limit of elu, below 0. NaN for
  * those that have none. */
@@ -162,6 +174,11 @@ typedef struct nnf_config {
     int loss;                  /* nnf_loss   } only training  */
     int solver;                /* nnf_solver } reads these    */
     double alpha;              /* L2 penalty on the weights, 1/2 alpha |W|^2 / batch rows */
+    double l1;                 /* L1 penalty on the weights, l1 sum |w| / batch rows: a step ends by drawing each weight
+                                * towards 0, and leaves those at 0 whose gradient is smaller (kernels/update.inc.h) */
+    double clip_value;         /* elements of the gradient, that of alpha included, are kept within this; 0: none */
+    double clip_norm;          /* the gradient is scaled to this Euclidean norm, over all weights and intercepts, when
+                                * it is larger; after clip_value. 0: none; INFINITY: the norm is only measured */
     double momentum, beta_1, beta_2, epsilon;
     nnf_loss_args loss_args;   /* what the loss needs to know; only training reads it */
     const double *dropout;     /* (n_layers) share of each layer's units to drop while an epoch trains, in [0, 1); that
@@ -199,7 +216,7 @@ nnf_status nnf_network_create(const nnf_config *config, nnf_network **out); /* p
 void nnf_network_free(nnf_network *network);                               /* NULL is fine */
 
 /* What to copy: the parameters, or the optimizer's first and second state (velocity; Adam's m and v), or the gradients
- * of the last nnf_network_gradients. */
+ * of the last nnf_network_gradients. States are there as the solver has them, gradients with keep_gradients. */
 typedef enum nnf_part { NNF_PARAMETERS, NNF_STATE_1, NNF_STATE_2, NNF_GRADIENTS } nnf_part;
 nnf_status nnf_network_load(nnf_network *network, nnf_part part, const void *const *arrays);
 nnf_status nnf_network_store(const nnf_network *network, nnf_part part, void *const *arrays);
@@ -222,26 +239,41 @@ typedef struct nnf_epoch {
     nnf_index n;             /* rows to visit */
     const nnf_index *order;  /* (n) row numbers, or NULL for 0, 1, 2, ... */
     nnf_index batch;         /* rows a step, 1 .. max_batch */
-    const double *rates;     /* (number of batches) learning rate of each step, Adam's bias corrections included */
+    const double *rates;     /* (number of batches) learning rate of each step, bias corrections included */
+    const double *gradient_rates; /* (number of batches) that of the gradient itself; only read for nadam */
     const double *decays;    /* (number of batches) part of each weight, not of the intercepts, that is taken off before
                               * the step; NULL: none */
     uint64_t noise;          /* which units are dropped: by this number, the layer, the row's number and the unit's */
     int (*poll)(void);       /* asked about 20 times a second by the calling thread; non-zero stops. NULL: never */
 } nnf_epoch;
 
-/* Sums over the batches of (rows of the batch) x (its mean loss): the data term and the penalty, apart. Divide by n for
- * the mean. */
-typedef struct nnf_loss_sum {
-    double data, penalty;
-    nnf_index steps; /* finished steps */
-} nnf_loss_sum;
+/* How far an epoch has come. */
+typedef struct nnf_progress {
+    double data, penalty; /* sums over the batches of (rows of the batch) x (its mean loss): the data term and the
+                           * penalties, apart. Divide by n for the mean */
+    double norms;         /* sum over the steps of the norm of the gradient, before it is scaled; with clip_norm */
+    nnf_index rows;       /* of finished batches */
+    nnf_index steps;      /* finished steps */
+} nnf_progress;
 
-nnf_status nnf_network_train_epoch(nnf_network *network, const nnf_epoch *epoch, nnf_loss_sum *loss);
+/* Runs the epoch on from where it is: all zeros at its beginning. After NNF_INTERRUPTED a call with the same epoch and
+ * `progress` as it was left goes on as if nothing had been. */
+nnf_status nnf_network_train_epoch(nnf_network *network, const nnf_epoch *epoch, nnf_progress *progress);
 
 /* Loss and gradients of all rows as one batch (at most max_batch); nothing is updated. Fetch the gradients with
- * nnf_network_store(NNF_GRADIENTS). They belong to data + penalty of the mean loss. NNF_BAD_ARGUMENT when the weights
- * sum to 0. */
-nnf_status nnf_network_gradients(nnf_network *network, const nnf_data *data, int (*poll)(void), nnf_loss_sum *loss);
+ * nnf_network_store(NNF_GRADIENTS). They belong to data + penalty of the mean loss, without clipping. NNF_BAD_ARGUMENT
+ * when the weights sum to 0. */
+nnf_status nnf_network_gradients(nnf_network *network, const nnf_data *data, int (*poll)(void), nnf_progress *loss);
+
+/* One step with a loss of the caller's: `batch` is an epoch that is one batch, whose Y is not read. First forward,
+ * which gives raw (n, sizes[last]), contiguous, the outputs before their activation, and the penalty, to be divided by
+ * what the rows weigh; then backward, which takes the gradient (n, sizes[last]), contiguous, of each row's loss for
+ * these outputs, multiplies it by the row's weight, and takes the step, if the weights do not sum to 0. Of `progress`
+ * all but the losses goes on. `learning` 0: gradients only, with keep_gradients, and no unit is dropped. */
+nnf_status nnf_network_step_forward(nnf_network *network, const nnf_epoch *batch, int learning, void *raw,
+                                    double *penalty);
+nnf_status nnf_network_step_backward(nnf_network *network, const nnf_epoch *batch, int learning, const void *gradient,
+                                     nnf_progress *progress);
 
 /* ---- order of the rows -------------------------------------------------------------------------------------- */
 

@@ -38,10 +38,15 @@ static const char *const losses[] = {
 };
 
 static const char *const solvers[] = {
-    [NNF_SGD] = "sgd",
-    [NNF_MOMENTUM] = "momentum",
-    [NNF_NESTEROV] = "nesterov",
-    [NNF_ADAM] = "adam",
+#define NNF_ROW(NAME, name, states) [NNF_##NAME] = #name,
+#include "solver.def"
+#undef NNF_ROW
+};
+
+static const int solver_states[NNF_N_SOLVERS] = {
+#define NNF_ROW(NAME, name, states) [NNF_##NAME] = (states),
+#include "solver.def"
+#undef NNF_ROW
 };
 
 #define ROWS(table) ((int)(sizeof(table) / sizeof(table)[0]))
@@ -70,6 +75,11 @@ const char *nnf_loss_name(int loss)
 const char *nnf_solver_name(int solver)
 {
     return row(solvers, ROWS(solvers), solver);
+}
+
+int nnf_solver_states(int solver)
+{
+    return solver >= 0 && solver < NNF_N_SOLVERS ? solver_states[solver] : 0;
 }
 
 double nnf_activation_argument(int activation)

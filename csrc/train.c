@@ -6,6 +6,10 @@
  *   2. threads own blocks of weights: dW = X^T delta over the whole batch in row order, and at once the optimizer step
  *      on that block, which also refreshes W^T and the sums of squares. Gradients never leave the first-level cache.
  *
+ * With a limit on the norm of the gradient, which takes in all weights, phase 2 is gone through twice, with a barrier
+ * in between: the first time the gradients are kept, the second time the steps are taken. With a loss of the caller's,
+ * phase 1 ends after the forward pass, and a call of its own begins with the gradient of the loss.
+ *
  * Sums over the batch are thus split by weights, never by rows: the result does not depend on the number of threads,
  * which may change from one stretch of steps to the next.
  */
@@ -16,9 +20,11 @@
 typedef struct epoch_job {
     nnf_network *network;
     const nnf_epoch *epoch;
-    nnf_loss_sum *loss;
-    int solver;     /* the network's, or NNF_GRADIENT */
-    nnf_range rows; /* of the running stretch: whole batches, the last of an epoch may be smaller */
+    nnf_progress *progress;
+    int solver;           /* the network's, or NNF_GRADIENT */
+    void *raw;            /* } only with a loss of the caller's, (n, n_out): the one where to the outputs go, */
+    const void *gradient; /* } the other that of the loss for them                                           */
+    nnf_range rows;       /* of the running stretch: whole batches, the last of an epoch may be smaller */
     nnf_poll poll;
 } epoch_job;
 
@@ -41,7 +47,8 @@ static void point_to_rows(const epoch_job *job, nnf_index first, nnf_range rows)
         } else {
             network->x_rows[i] = x;
         }
-        network->y_rows[i] = nnf_at(kernels, data->Y, row * data->ldy);
+        if (data->Y != NULL)
+            network->y_rows[i] = nnf_at(kernels, data->Y, row * data->ldy);
         if (network->row_numbers != NULL)
             network->row_numbers[i] = row;
         if (data->weights != NULL)
@@ -54,6 +61,30 @@ static nnf_range all_panels(const nnf_network *network, nnf_index n_columns)
     return (nnf_range){0, nnf_n_panels(network->kernels, n_columns)};
 }
 
+/* Between forward and backward: the outputs, which lie in the last delta, become the gradient of the loss. */
+static void pass_output(const epoch_job *job, nnf_range rows)
+{
+    const nnf_network *network = job->network;
+    const nnf_kernels *kernels = network->kernels;
+    const nnf_layer *last = &network->layers[network->n_layers - 1];
+    const bool weighted = job->epoch->data.weights != NULL;
+    if (job->raw == NULL && job->gradient == NULL) {
+        nnf_layer_output(network, rows, weighted);
+        return;
+    }
+    const size_t size = (size_t)last->n_out * kernels->size;
+    for (nnf_index i = rows.begin; i < rows.end; i++) {
+        void *delta = nnf_at(kernels, last->delta, i * last->ld);
+        if (job->raw != NULL) {
+            memcpy(nnf_at(kernels, job->raw, i * last->n_out), delta, size);
+            continue;
+        }
+        memcpy(delta, nnf_at(kernels, job->gradient, i * last->n_out), size);
+        if (weighted)
+            kernels->scale(last->n_out, delta, network->row_weight[i]);
+    }
+}
+
 /* Each thread takes its rows through the whole network, a block at a time. */
 static void pass_by_rows(epoch_job *job, nnf_range share, int thread)
 {
@@ -62,10 +93,10 @@ static void pass_by_rows(epoch_job *job, nnf_range share, int thread)
     const nnf_index block = nnf_block_rows(share.end - share.begin);
     for (nnf_index i = share.begin; i < share.end && !nnf_poll_stop(&job->poll, thread); i += block) {
         const nnf_range rows = {i, nnf_min(share.end, i + block)};
-        for (int l = 0; l <= last; l++)
+        for (int l = 0; l <= last && job->gradient == NULL; l++)
             nnf_layer_forward(network, l, rows, all_panels(network, network->layers[l].n_out));
-        nnf_layer_output(network, rows, job->epoch->data.weights != NULL);
-        for (int l = last; l > 0; l--)
+        pass_output(job, rows);
+        for (int l = last; l > 0 && job->raw == NULL; l--)
             nnf_layer_backward(network, l, rows, all_panels(network, network->layers[l].n_in));
     }
 }
@@ -96,11 +127,11 @@ static void pass_by_columns(epoch_job *job, nnf_index batch, nnf_team *team, int
     const int last = network->n_layers - 1;
     nnf_poll_stop(&job->poll, thread);
     nnf_barrier(team); /* the table of rows is complete */
-    for (int l = 0; l <= last; l++)
+    for (int l = 0; l <= last && job->gradient == NULL; l++)
         pass_layer_together(network, nnf_layer_forward, l, network->layers[l].n_out, batch, team, thread, n_threads);
-    nnf_layer_output(network, nnf_share(batch, 1, thread, n_threads), job->epoch->data.weights != NULL);
+    pass_output(job, nnf_share(batch, 1, thread, n_threads));
     nnf_barrier(team);
-    for (int l = last; l > 0; l--)
+    for (int l = last; l > 0 && job->raw == NULL; l--)
         pass_layer_together(network, nnf_layer_backward, l, network->layers[l].n_in, batch, team, thread, n_threads);
 }
 
@@ -185,11 +216,13 @@ static void *part_at(const nnf_kernels *kernels, void *part, nnf_index offset)
     return part == NULL ? NULL : nnf_at(kernels, part, offset);
 }
 
-/* A step as all threads see it. */
+/* A step, or one of the two halves of it, as all threads see it. */
 typedef struct step {
-    nnf_index batch;     /* rows */
-    double weight, rate; /* of the batch: `batch`, or the sum of the rows' weights */
-    double decay;
+    nnf_index batch; /* rows */
+    int solver;      /* NNF_GRADIENT: the gradients are kept, nothing else changes */
+    bool kept;       /* the gradients are those that were kept: only to be scaled */
+    double scale;    /* of the gradients: 1 / what the rows weigh, which is `batch` or the sum of their weights */
+    double rate, gradient_rate, decay, alpha, l1, clip;
 } step;
 
 static void update_target(const epoch_job *job, const target *t, const step *s, int thread)
@@ -197,39 +230,49 @@ static void update_target(const epoch_job *job, const target *t, const step *s, 
     const nnf_network *network = job->network;
     const nnf_kernels *kernels = network->kernels;
     const nnf_layer *layer = &network->layers[t->l];
-    const bool stepping = job->solver != NNF_GRADIENT;
+    const bool stepping = s->solver != NNF_GRADIENT;
     const int state = stepping ? NNF_STATE_1 : NNF_GRADIENTS;
     const nnf_place place = nnf_place_of(network, t->l, &t->block);
     nnf_update u = {
         .rows = place.rows,
         .n = place.n,
         .ld = place.ld,
+        .ld_dw = s->kept ? place.ld : place.n,
         .w = nnf_at(kernels, layer->w[NNF_PARAMETERS], place.offset),
         .s1 = part_at(kernels, layer->w[state], place.offset),
         .s2 = part_at(kernels, layer->w[NNF_STATE_2], place.offset),
-        .alpha = network->alpha,
-        .inv_rows = 1.0 / s->weight,
+        .alpha = s->alpha,
+        .inv_rows = s->scale,
         .rate = s->rate,
+        .gradient_rate = s->gradient_rate,
         .momentum = network->momentum,
         .beta_1 = network->beta_1,
         .beta_2 = network->beta_2,
         .epsilon = network->epsilon,
         .decay = s->decay,
+        .clip = s->clip,
+        .l1 = s->l1,
     };
-    u.dw = sum_over_samples(network, weight_chain, t, u.rows * u.n, s->batch, thread);
-    kernels->update(job->solver, &u);
+    u.dw = s->kept ? nnf_at(kernels, layer->w[NNF_GRADIENTS], place.offset)
+                   : sum_over_samples(network, weight_chain, t, u.rows * u.n, s->batch, thread);
+    kernels->update(s->solver, &u);
     if (stepping)
         nnf_block_derive(network, t->l, &t->block);
+    else if (layer->w_gradient_squares != NULL)
+        nnf_block_norms(network, t->l, &t->block, NNF_SQUARES, layer->w[NNF_GRADIENTS], layer->w_gradient_squares);
     if (t->block.rows.begin == 0) { /* the intercepts of these columns go with the first rows */
         const nnf_index first = t->block.columns.begin;
         u.rows = 1;
-        u.n = u.ld = t->block.columns.end - first;
-        u.alpha = u.decay = 0;
+        u.n = u.ld = u.ld_dw = t->block.columns.end - first;
+        u.alpha = u.decay = u.l1 = 0;
         u.w = nnf_at(kernels, layer->b[NNF_PARAMETERS], first);
         u.s1 = part_at(kernels, layer->b[state], first);
         u.s2 = part_at(kernels, layer->b[NNF_STATE_2], first);
-        u.dw = sum_over_samples(network, bias_chain, t, u.n, s->batch, thread);
-        kernels->update(job->solver, &u);
+        u.dw = s->kept ? nnf_at(kernels, layer->b[NNF_GRADIENTS], first)
+                       : sum_over_samples(network, bias_chain, t, u.n, s->batch, thread);
+        kernels->update(s->solver, &u);
+        if (!stepping && layer->b_gradient_squares != NULL)
+            kernels->column_norms(NNF_SQUARES, 1, u.n, nnf_at(kernels, layer->b_gradient_squares, first), u.s1, u.ld);
     }
 }
 
@@ -305,7 +348,7 @@ static void update_share(const epoch_job *job, const step *s, int thread, int n_
                         .columns = {j, nnf_min(layer->padded_out, j + c.columns)},
                     }};
                     if (position >= mine.begin && position < mine.end) {
-                        if (l == 0 && network->sparse && segments == NULL) {
+                        if (l == 0 && network->sparse && !s->kept && segments == NULL) {
                             segments = find_segments(network, t.block.rows, s->batch, first_segments, thread);
                             first_segments = false;
                         }
@@ -332,44 +375,82 @@ static double weight_of_batch(const epoch_job *job, nnf_index batch)
     return sum;
 }
 
+/* Phase 1 of a batch: all rows, and a barrier. */
+static void pass(epoch_job *job, nnf_index first, nnf_index batch, nnf_team *team, int thread, int n_threads)
+{
+    const nnf_range rows = nnf_share(batch, 2, thread, n_threads); /* by tiles of 6, 200 rows were 102 and 98 */
+    point_to_rows(job, first, rows);
+    if (n_threads > 1 && batch < FEW_ROWS * n_threads)
+        pass_by_columns(job, batch, team, thread, n_threads);
+    else
+        pass_by_rows(job, rows, thread);
+    nnf_barrier(team);
+}
+
+/* Phase 2, without the barrier at its end. Gives the norm of the gradient, or 0 where it is not asked for. */
+static double update(const epoch_job *job, nnf_index n_steps, nnf_index batch, double weight, nnf_team *team,
+                     int thread, int n_threads)
+{
+    const nnf_network *network = job->network;
+    const nnf_epoch *epoch = job->epoch;
+    const bool stepping = job->solver != NNF_GRADIENT;
+    step s = {
+        .batch = batch,
+        .solver = job->solver,
+        .scale = 1.0 / weight,
+        .rate = epoch->rates == NULL ? 0 : epoch->rates[n_steps],
+        .gradient_rate = epoch->gradient_rates == NULL ? 0 : epoch->gradient_rates[n_steps],
+        .decay = epoch->decays == NULL ? 0 : epoch->decays[n_steps],
+        .alpha = network->alpha,
+        .l1 = network->l1 / weight,
+        .clip = stepping ? network->clip_value : 0,
+    };
+    double norm = 0;
+    if (stepping && network->clip_norm > 0) {
+        step keeping = s;
+        keeping.solver = NNF_GRADIENT;
+        keeping.decay = keeping.l1 = 0;
+        update_share(job, &keeping, thread, n_threads);
+        nnf_barrier(team);
+        norm = nnf_gradient_norm(network); /* each thread for itself: a fiftieth of the update */
+        s.kept = true;
+        s.scale = norm > network->clip_norm ? network->clip_norm / norm : 1;
+        s.alpha = s.clip = 0;
+    }
+    update_share(job, &s, thread, n_threads);
+    return norm;
+}
+
 static void stretch_work(void *context, nnf_team *team, int thread, int n_threads)
 {
     epoch_job *job = context;
     const nnf_network *network = job->network;
     const nnf_epoch *epoch = job->epoch;
-    nnf_index n_steps = job->loss->steps; /* of the stretches before; thread 0 writes it after a barrier only */
+    nnf_index n_steps = job->progress->steps; /* of the stretches before; thread 0 writes it after a barrier only */
     for (nnf_index first = job->rows.begin; first < job->rows.end; first += epoch->batch) {
         const nnf_index batch = nnf_min(epoch->batch, epoch->n - first);
-        const nnf_range rows = nnf_share(batch, 2, thread, n_threads); /* by tiles of 6, 200 rows were 102 and 98 */
         const double penalty = thread == 0 ? nnf_penalty(network) : 0;
-        point_to_rows(job, first, rows);
-        if (n_threads > 1 && batch < FEW_ROWS * n_threads)
-            pass_by_columns(job, batch, team, thread, n_threads);
-        else
-            pass_by_rows(job, rows, thread);
-        nnf_barrier(team);
+        pass(job, first, batch, team, thread, n_threads);
         if (atomic_load(&job->poll.stop)) /* thread 0 writes it in phase 1 only: all read the same */
             return;
 
+        nnf_progress *progress = job->progress;
         const double weight = weight_of_batch(job, batch);
         if (weight != 0) {
+            const double norm = update(job, n_steps, batch, weight, team, thread, n_threads);
+            n_steps++;
             if (thread == 0) {
                 double data = 0;
                 for (nnf_index i = 0; i < batch; i++)
                     data += network->row_loss[i];
-                job->loss->data += data * ((double)batch / weight);
-                job->loss->penalty += penalty * ((double)batch / weight);
-                job->loss->steps = n_steps + 1;
+                progress->data += data * ((double)batch / weight);
+                progress->penalty += penalty * ((double)batch / weight);
+                progress->norms += norm;
+                progress->steps = n_steps;
             }
-            const step s = {
-                .batch = batch,
-                .weight = weight,
-                .rate = epoch->rates == NULL ? 0 : epoch->rates[n_steps],
-                .decay = epoch->decays == NULL ? 0 : epoch->decays[n_steps],
-            };
-            update_share(job, &s, thread, n_threads);
-            n_steps++;
         }
+        if (thread == 0)
+            progress->rows = first + batch;
         nnf_barrier(team);
     }
 }
@@ -409,11 +490,32 @@ static void run_in_stretches(epoch_job *job, int wanted)
     }
 }
 
-static nnf_status run(nnf_network *network, const nnf_epoch *epoch, int solver, nnf_loss_sum *loss)
+/* One batch with a loss of the caller's: forward, or backward with the step. */
+static void step_work(void *context, nnf_team *team, int thread, int n_threads)
+{
+    epoch_job *job = context;
+    const nnf_index batch = job->epoch->n;
+    pass(job, 0, batch, team, thread, n_threads);
+    if (job->raw != NULL || atomic_load(&job->poll.stop))
+        return;
+    nnf_progress *progress = job->progress;
+    const double weight = weight_of_batch(job, batch);
+    if (weight != 0) {
+        const double norm = update(job, 0, batch, weight, team, thread, n_threads);
+        if (thread == 0) {
+            progress->norms += norm;
+            progress->steps++;
+        }
+    }
+    if (thread == 0)
+        progress->rows += batch;
+}
+
+/* Whether the network can run it, and what depends on the epoch in the network. */
+static nnf_status prepare(nnf_network *network, const nnf_epoch *epoch, int solver)
 {
     const nnf_data *data = &epoch->data;
     const nnf_layer *first = &network->layers[0], *last = &network->layers[network->n_layers - 1];
-    *loss = (nnf_loss_sum){0};
     if (solver == NNF_GRADIENT && first->w[NNF_GRADIENTS] == NULL)
         return NNF_BAD_ARGUMENT;
     if (epoch->n < 1 || data->X.n < 1 || epoch->batch < 1 || nnf_min(epoch->batch, epoch->n) > network->max_batch
@@ -427,11 +529,23 @@ static nnf_status run(nnf_network *network, const nnf_epoch *epoch, int solver, 
     network->sparse = data->X.indptr != NULL;
     network->dropping = solver != NNF_GRADIENT;
     network->noise = epoch->noise;
+    return NNF_OK;
+}
+
+static nnf_status run(nnf_network *network, const nnf_epoch *epoch, int solver, nnf_progress *progress)
+{
+    const nnf_status status = prepare(network, epoch, solver);
+    if (status != NNF_OK)
+        return status;
+    if (epoch->data.Y == NULL || progress->rows < 0 || progress->rows > epoch->n || progress->steps < 0
+        || progress->steps > progress->rows)
+        return NNF_BAD_ARGUMENT;
     epoch_job job = {
-        .network = network, .epoch = epoch, .loss = loss, .solver = solver, .poll = nnf_poll_start(epoch->poll),
+        .network = network, .epoch = epoch, .progress = progress, .solver = solver,
+        .rows = {progress->rows, progress->rows}, .poll = nnf_poll_start(epoch->poll),
     };
     const nnf_index batch = nnf_min(epoch->batch, epoch->n);
-    const int wanted = nnf_team_size(step_flop(network, &data->X, batch), network->n_threads);
+    const int wanted = nnf_team_size(step_flop(network, &epoch->data.X, batch), network->n_threads);
     if (wanted == 1) {
         job.rows.end = epoch->n;
         nnf_parallel(1, stretch_work, &job);
@@ -441,14 +555,46 @@ static nnf_status run(nnf_network *network, const nnf_epoch *epoch, int solver, 
     return atomic_load(&job.poll.stop) ? NNF_INTERRUPTED : NNF_OK;
 }
 
-nnf_status nnf_network_train_epoch(nnf_network *network, const nnf_epoch *epoch, nnf_loss_sum *loss)
+nnf_status nnf_network_train_epoch(nnf_network *network, const nnf_epoch *epoch, nnf_progress *progress)
 {
-    return run(network, epoch, network->solver, loss);
+    return run(network, epoch, network->solver, progress);
 }
 
-nnf_status nnf_network_gradients(nnf_network *network, const nnf_data *data, int (*poll)(void), nnf_loss_sum *loss)
+nnf_status nnf_network_gradients(nnf_network *network, const nnf_data *data, int (*poll)(void), nnf_progress *loss)
 {
     const nnf_epoch whole = {.data = *data, .n = data->X.n, .batch = data->X.n, .poll = poll};
+    *loss = (nnf_progress){0};
     const nnf_status status = run(network, &whole, NNF_GRADIENT, loss);
     return status == NNF_OK && loss->steps == 0 ? NNF_BAD_ARGUMENT : status;
+}
+
+/* The one batch of `job`, which says what to do with it. */
+static nnf_status run_batch(epoch_job *job, int learning)
+{
+    nnf_network *network = job->network;
+    const nnf_epoch *batch = job->epoch;
+    job->solver = learning ? network->solver : NNF_GRADIENT;
+    job->poll = nnf_poll_start(batch->poll);
+    const nnf_status status = batch->n <= batch->batch ? prepare(network, batch, job->solver) : NNF_BAD_ARGUMENT;
+    if (status != NNF_OK)
+        return status;
+    /* Half of the work, or less, and a team that starts and ends with each of the two calls. */
+    const double flop = step_flop(network, &batch->data.X, batch->n) / 2;
+    nnf_parallel(nnf_team_size(flop, network->n_threads), step_work, job);
+    return atomic_load(&job->poll.stop) ? NNF_INTERRUPTED : NNF_OK;
+}
+
+nnf_status nnf_network_step_forward(nnf_network *network, const nnf_epoch *batch, int learning, void *raw,
+                                    double *penalty)
+{
+    epoch_job job = {.network = network, .epoch = batch, .raw = raw};
+    *penalty = nnf_penalty(network);
+    return run_batch(&job, learning);
+}
+
+nnf_status nnf_network_step_backward(nnf_network *network, const nnf_epoch *batch, int learning, const void *gradient,
+                                     nnf_progress *progress)
+{
+    epoch_job job = {.network = network, .epoch = batch, .progress = progress, .gradient = gradient};
+    return run_batch(&job, learning);
 }

@@ -213,19 +213,23 @@ class Network:
     intercepts: list
     activation: str = "relu"
     loss: str = "squared_error"
-    solver: str = "sgd"  # sgd, momentum, nesterov, adam
+    solver: str = "sgd"  # one of csrc/solver.def
     alpha: float = 0.0
+    l1: float = 0.0
+    clip_value: float = 0.0  # 0: none
+    clip_norm: float = 0.0
     momentum: float = 0.9
     beta_1: float = 0.9
-    beta_2: float = 0.999
+    beta_2: float = 0.999  # also rmsprop's
     epsilon: float = 1e-8
     decay: float = 0.0  # part of each weight taken off before a step
     clip: float = 2.0**-52  # of probabilities, in the loss
     huber_delta: float = 1.0
     tweedie_power: float = 1.5
     focal_gamma: float = 2.0
-    state_1: list = field(default_factory=list)  # per parameter, coefs then intercepts: velocity, or Adam's m
-    state_2: list = field(default_factory=list)  # Adam's v
+    # Of each parameter, coefs then intercepts: what its solver remembers, Adam m and v.
+    state_1: list = field(default_factory=list)
+    state_2: list = field(default_factory=list)
 
     def __post_init__(self):
         if not self.state_1:
@@ -278,8 +282,8 @@ def forward(net, X):
 
 
 def penalty(net):
-    """L2 penalty on the weights, to be divided by the rows of the batch. Intercepts are free."""
-    return net.alpha / 2 * sum((W * W).sum() for W in net.coefs)
+    """L2 and L1 penalty on the weights, to be divided by the rows of the batch. Intercepts are free."""
+    return sum(net.alpha / 2 * (W * W).sum() + net.l1 * np.abs(W).sum() for W in net.coefs)
 
 
 def mean_loss(net, X, Y):
@@ -295,7 +299,7 @@ def gradients(net, X, Y):
     d_coefs, d_intercepts = [], []
     for layer in reversed(range(len(net.coefs))):
         W = net.coefs[layer]
-        d_coefs.insert(0, (matmul(values[layer].T, delta) + net.alpha * W) / n)
+        d_coefs.insert(0, (matmul(values[layer].T, delta) + net.alpha * W + net.l1 * np.sign(W)) / n)
         d_intercepts.insert(0, delta.sum(axis=0) / n)
         if layer > 0:
             z = matmul(values[layer - 1], net.coefs[layer - 1]) + net.intercepts[layer - 1]
@@ -308,24 +312,67 @@ def adam_rate(rate, t, beta_1, beta_2):
     return rate * np.sqrt(1 - beta_2**t) / (1 - beta_1**t)
 
 
+def nadam_rates(rate, t, beta_1, beta_2):
+    """Those of the running mean and of the gradient itself in step t = 1, 2, ..., with the bias corrections."""
+    mu = [beta_1 * (1 - 0.5 * 0.96 ** (0.004 * k)) for k in range(1, t + 2)]  # mu_1 .. mu_(t + 1)
+    rate = rate * np.sqrt(1 - beta_2**t)
+    return rate * mu[t] / (1 - np.prod(mu)), rate * (1 - mu[t - 1]) / (1 - np.prod(mu[:t]))
+
+
+def shrink(w, by):
+    """Towards 0 by this much, and not beyond."""
+    return np.sign(w) * np.maximum(np.abs(w) - by, 0)
+
+
+def step_gradients(net, X, Y):
+    """What an optimizer is given: without the L1 penalty, and within the limits; and the norm before it is limited."""
+    found = gradients(replace(net, l1=0.0), X, Y)
+    if net.clip_value:
+        found = [np.clip(g, -net.clip_value, net.clip_value) for g in found]
+    norm = np.sqrt(sum((g**2).sum() for g in found))
+    factor = min(1.0, net.clip_norm / norm) if net.clip_norm else 1.0
+    return [factor * g for g in found], norm
+
+
 def step(net, X, Y, rate):
-    """One step of the optimizer on a batch; changes the network. For Adam, rate is adam_rate(...)."""
+    """One step of the optimizer on a batch; changes the network. For Adam, rate is adam_rate(...), for NAdam
+    nadam_rates(...)."""
     parameters = net.coefs + net.intercepts
-    for i, (w, g) in enumerate(zip(parameters, gradients(net, X, Y), strict=True)):
-        if net.solver == "sgd":
-            change = -rate * g
-        elif net.solver == "adam":
-            net.state_1[i] = net.beta_1 * net.state_1[i] + (1 - net.beta_1) * g
-            net.state_2[i] = net.beta_2 * net.state_2[i] + (1 - net.beta_2) * g**2
-            change = -rate * net.state_1[i] / (np.sqrt(net.state_2[i]) + net.epsilon)
-        else:
-            net.state_1[i] = net.momentum * net.state_1[i] - rate * g
-            change = net.state_1[i]
-            if net.solver == "nesterov":
-                change = net.momentum * net.state_1[i] - rate * g
-        if i < len(net.coefs):
-            w *= 1 - net.decay
+    for i, (w, g) in enumerate(zip(parameters, step_gradients(net, X, Y)[0], strict=True)):
+        is_weight = i < len(net.coefs)
+        l1 = net.l1 / len(X) if is_weight else 0.0
+        w *= 1 - (net.decay if is_weight else 0.0)
+        change, reach = step_of(net, i, w, g, rate, l1)
+        old = w.copy()
         w += change
+        w[:] = shrink(w, reach * l1)
+        if net.solver == "rprop" and l1:
+            w[old * w < 0] = 0
+
+
+def step_of(net, i, w, g, rate, l1):
+    """What is added to parameter i, and how much a lasting gradient of 1 would; changes the network's states."""
+    m, v = net.state_1[i], net.state_2[i]
+    if net.solver == "sgd":
+        return -rate * g, rate
+    if net.solver in ("adam", "nadam"):
+        rate, of_gradient = rate if net.solver == "nadam" else (rate, 0.0)
+        m = net.state_1[i] = net.beta_1 * m + (1 - net.beta_1) * g
+        v = net.state_2[i] = net.beta_2 * v + (1 - net.beta_2) * g**2
+        size = np.sqrt(v) + net.epsilon
+        return -(rate * m + of_gradient * g) / size, (rate + of_gradient) / size
+    if net.solver in ("rmsprop", "adagrad"):
+        m = net.state_1[i] = m + g**2 if net.solver == "adagrad" else net.beta_2 * m + (1 - net.beta_2) * g**2
+        reach = rate / (np.sqrt(m) + net.epsilon)
+        return -reach * g, reach
+    if net.solver == "rprop":
+        g = np.where(w == 0, shrink(g, l1), g + l1 * np.sign(w))
+        factor = np.select([np.sign(g) * m > 0, np.sign(g) * m < 0], [1.2, 0.5], 1.0)
+        v = net.state_2[i] = np.clip(np.where(v == 0, 1, v) * factor, 1e-4, 5e3)
+        m = net.state_1[i] = np.where(factor < 1, 0, np.sign(g))
+        return -rate * v * m, 0.0
+    m = net.state_1[i] = net.momentum * m - rate * g
+    return net.momentum * m - rate * g if net.solver == "nesterov" else m, rate / (1 - net.momentum)
 
 
 def batches(n, batch_size):
@@ -440,19 +487,30 @@ def in_chains(sums, n_rows, dtype):
     return merged.astype(dtype)
 
 
+def block_sums(W, add):
+    """add(sum, row) in chains down 48 rows of a column: an array (blocks, n)."""
+    sums = []
+    for first in range(0, len(W), BLOCK_ROWS):
+        chain = np.zeros(W.shape[1], W.dtype)
+        for row in W[first : first + BLOCK_ROWS]:
+            chain = add(chain, row)
+        sums.append(chain)
+    return np.array(sums)
+
+
+def sum_of_rows(x):
+    """Every row of x into 16 lanes, in float64."""
+    lanes = np.zeros(SUM_LANES)
+    for row in x.astype(np.float64):
+        for j, value in enumerate(row):
+            lanes[j % SUM_LANES] += value
+    return float(lane_sums(lanes))
+
+
 def penalty_to_the_bit(fma, net):
-    """Squares in chains down 48 rows of a column; then every row of such blocks into 16 lanes, in float64."""
-    total = 0.0
-    for W in net.coefs:
-        lanes = np.zeros(SUM_LANES)
-        for first in range(0, len(W), BLOCK_ROWS):
-            squares = np.zeros(W.shape[1], W.dtype)
-            for row in W[first : first + BLOCK_ROWS]:
-                squares = fma(row, row, squares)
-            for j, square in enumerate(squares.astype(np.float64)):
-                lanes[j % SUM_LANES] += square
-        total += lane_sums(lanes)
-    return 0.5 * net.alpha * total
+    squares = sum(sum_of_rows(block_sums(W, lambda chain, w: fma(w, w, chain))) for W in net.coefs)
+    sizes = sum(sum_of_rows(block_sums(W, lambda chain, w: chain + np.abs(w))) for W in net.coefs)
+    return 0.5 * net.alpha * squares + net.l1 * sizes
 
 
 def flush(moments):
@@ -460,21 +518,70 @@ def flush(moments):
     return np.where(np.abs(moments) < np.finfo(moments.dtype).tiny, moments.dtype.type(0), moments)
 
 
-def update_to_the_bit(fma, net, i, w, g, rate):
-    """The new value of parameter i. Constants are rounded to the dtype first."""
+def update_to_the_bit(fma, net, i, w, g, rate, n):
+    """The new value of parameter i after a batch of n rows. Constants are rounded to the dtype first. For NAdam `rate`
+    is that of the running mean and that of the gradient."""
     T = w.dtype.type
-    rate, momentum = T(rate), T(net.momentum)
+    l1 = T(net.l1 / n if i < len(net.coefs) else 0.0)
     if i < len(net.coefs):
         w = T(1 - net.decay) * w
+    w, reach = step_to_the_bit(fma, net, i, w, g, rate, l1)
+    by = T(0) if reach is None else reach * l1
+    return np.where(np.abs(w) < by, T(0), w - np.copysign(by, w))
+
+
+def step_to_the_bit(fma, net, i, w, g, rate, l1):
+    """What a step makes of w, and its reach."""
+    T = w.dtype.type
+    m, v = net.state_1[i], net.state_2[i]
+    given = rate
+    rate, of_gradient = (T(one) for one in (rate if net.solver == "nadam" else (rate, 0.0)))
+    epsilon = T(net.epsilon)
     if net.solver == "sgd":
-        return fma(-rate, g, w)
-    if net.solver == "adam":
-        m = flush(fma(T(net.beta_1), net.state_1[i], T(1 - net.beta_1) * g))
-        v = flush(fma(T(net.beta_2), net.state_2[i], T(1 - net.beta_2) * (g * g)))
-        net.state_1[i], net.state_2[i] = m, v
-        return w - (rate * m) / (np.sqrt(v) + T(net.epsilon))
-    velocity = net.state_1[i] = flush(fma(-rate, g, momentum * net.state_1[i]))
-    return w + (fma(-rate, g, momentum * velocity) if net.solver == "nesterov" else velocity)
+        return fma(-rate, g, w), rate
+    if net.solver in ("adam", "nadam"):
+        m = net.state_1[i] = flush(fma(T(net.beta_1), m, T(1 - net.beta_1) * g))
+        v = net.state_2[i] = flush(fma(T(net.beta_2), v, T(1 - net.beta_2) * (g * g)))
+        size = np.sqrt(v) + epsilon
+        if net.solver == "adam":
+            return w - (rate * m) / size, rate / size
+        return w - fma(rate, m, of_gradient * g) / size, (rate + of_gradient) / size
+    if net.solver in ("rmsprop", "adagrad"):
+        squares = fma(g, g, m) if net.solver == "adagrad" else fma(T(net.beta_2), m, T(1 - net.beta_2) * (g * g))
+        m = net.state_1[i] = flush(squares)
+        size = np.sqrt(m) + epsilon
+        return w - (rate * g) / size, rate / size
+    if net.solver == "rprop":
+        towards_0 = np.where(np.abs(g) < l1, T(0), g - np.copysign(l1, g))
+        sign = np.sign(np.where(w == 0, towards_0, g + np.copysign(l1, w)))
+        v = np.where(v == 0, T(1), v)
+        shorter, longer = np.maximum(v * T(0.5), T(1e-4)), np.minimum(v * T(1.2), T(5e3))
+        v = net.state_2[i] = np.select([sign * m > 0, sign * m < 0], [longer, shorter], v)
+        m = net.state_1[i] = np.where(sign * m < 0, T(0), sign)
+        stepped = fma(-(rate * v), m, w)
+        return np.where(np.sign(stepped) * np.sign(w) * l1 < 0, T(0), stepped), None
+    momentum = T(net.momentum)
+    velocity = net.state_1[i] = flush(fma(-rate, g, momentum * m))
+    w = w + (fma(-rate, g, momentum * velocity) if net.solver == "nesterov" else velocity)
+    return w, T(given / (1 - net.momentum))
+
+
+def limited_to_the_bit(fma, net, found):
+    """The gradients within clip_value and clip_norm, and their norm before the latter."""
+    T = found[0].dtype.type
+    if net.clip_value:
+        limit = T(net.clip_value)
+        found = [np.where(np.abs(g) > limit, np.copysign(limit, g), g) for g in found]
+    if not net.clip_norm:
+        return found, 0.0
+    n_layers = len(net.coefs)
+    total = 0.0
+    for layer in range(n_layers):
+        total += sum_of_rows(block_sums(found[layer], lambda chain, g: fma(g, g, chain)))
+        total += sum_of_rows(block_sums(found[n_layers + layer][np.newaxis], lambda chain, g: fma(g, g, chain)))
+    norm = float(np.sqrt(total))
+    factor = T(net.clip_norm / norm if norm > net.clip_norm else 1)
+    return [g * factor for g in found], norm
 
 
 def slope_to_the_bit(fma, activation, y):
@@ -496,7 +603,7 @@ def epoch_to_the_bit(fma, activate, net, X, Y, batch_size, rates, order=None, on
     """
     order = np.arange(len(X)) if order is None else np.asarray(order)
     dtype = X.dtype
-    data_sum = penalty_sum = 0.0
+    data_sum = penalty_sum = norm_sum = 0.0
     found = []
     for rows, rate in zip(batches(len(order), batch_size), rates, strict=True):
         x, y = X[order[rows]], Y[order[rows]]
@@ -538,8 +645,13 @@ def epoch_to_the_bit(fma, activate, net, X, Y, batch_size, rates, order=None, on
                 dw = in_chains(lambda s: column_sums(delta[s]), n, dtype)  # noqa: B023
             found.append(fma(dtype.type(alpha), w, dw) * dtype.type(1 / n))
         if only_gradients:
+            found[:n_layers] = [
+                fma(np.sign(W), dtype.type(net.l1 / n), g) for W, g in zip(net.coefs, found, strict=False)
+            ]
             continue
+        found, norm = limited_to_the_bit(fma, net, found)
+        norm_sum += norm
         for i, g in enumerate(found):
             parameters, layer = (net.coefs, i) if i < n_layers else (net.intercepts, i - n_layers)
-            parameters[layer] = update_to_the_bit(fma, net, i, parameters[layer], g, rate)
-    return data_sum if net.loss == "squared_error" else None, penalty_sum, found
+            parameters[layer] = update_to_the_bit(fma, net, i, parameters[layer], g, rate, n)
+    return data_sum if net.loss == "squared_error" else None, penalty_sum, found, norm_sum

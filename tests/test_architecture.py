@@ -90,7 +90,7 @@ def test_columns():
 def test_kernels_include_only_kernels():
     files = sorted((CSRC / "kernels").iterdir())
     assert len(files) > 8
-    below = {p.name for p in files} | {"../kernels.h", "../activation.def"}
+    below = {p.name for p in files} | {"../kernels.h", "../activation.def", "../solver.def"}
     for path in files:
         quoted = {name[1:] for name in includes(path) if name[0] == '"'}
         assert quoted <= below, path.name
@@ -227,13 +227,14 @@ def test_the_extension_exports_its_init_function_and_its_mark():
 ARROWS = {
     "_threads": ({"_core"}, {"threadpoolctl"}),
     "ops": ({"_core", "_threads"}, {"numpy"}),
-    "_network": ({"_core", "_threads"}, {"numpy"}),
+    "_own_loss": (set(), {"numpy"}),
+    "_network": ({"_core", "_own_loss", "_threads"}, {"numpy"}),
     "_validation": ({"_network"}, {"numpy", "scipy", "sklearn"}),
     "_schedules": (set(), {"numpy"}),
     "_averaging": ({"_network"}, {"numpy"}),
     "_hidden": ({"_network"}, {"numpy", "sklearn"}),
     "_base": ({"_averaging", "_hidden", "_network", "_schedules", "_validation"}, {"numpy", "scipy", "sklearn"}),
-    "_classifier": ({"_base", "_network"}, {"numpy", "sklearn"}),
+    "_classifier": ({"_base", "_network", "ops"}, {"numpy", "sklearn"}),
     "_regressor": ({"_base", "_network", "_validation"}, {"numpy", "sklearn"}),
     "_perceptron": ({"_core", "ops"}, {"numpy", "scipy", "sklearn"}),
     "_displays": (set(), {"numpy", "sklearn"}),

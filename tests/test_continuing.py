@@ -23,6 +23,10 @@ SOLVERS = {
     "nesterov": {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.1},
     "adaptive": {"solver": "sgd", "learning_rate": "adaptive", "tol": 1.0, "n_iter_no_change": 1},
     "adamw": {"solver": "adamw", "weight_decay": 0.3},
+    "nadam": {"solver": "nadam", "l1": 0.1, "clip_norm": 0.5},
+    "rmsprop": {"solver": "rmsprop"},
+    "adagrad": {"solver": "adagrad"},
+    "rprop": {"solver": "rprop"},
 }
 
 

@@ -43,6 +43,9 @@ def engine(net, max_batch, *, n_threads=1, keep_gradients=False):
         net.loss,
         net.solver,
         alpha=net.alpha,
+        l1=net.l1,
+        clip_value=net.clip_value,
+        clip_norm=net.clip_norm,
         momentum=net.momentum,
         beta_1=net.beta_1,
         beta_2=net.beta_2,
@@ -174,24 +177,38 @@ def test_a_row_does_not_know_its_batch(isa, dtype, loss):
 def assert_epoch_to_the_bit(isa, net, X, Y, batch_size, rates, order=None):
     made = engine(net, batch_size)
     emulated = net.copy()
-    got = made.train_epoch(X, Y, order, batch_size, np.asarray(rates), decays=np.full(len(rates), net.decay))
-    data_sum, penalty_sum, _ = reference.epoch_to_the_bit(
+    of_gradient = [rate / 4 for rate in rates]
+    got = made.train_epoch(
+        X,
+        Y,
+        order,
+        batch_size,
+        np.asarray(rates),
+        decays=np.full(len(rates), net.decay),
+        gradient_rates=np.asarray(of_gradient),
+    )
+    if net.solver == "nadam":
+        rates = list(zip(rates, of_gradient, strict=True))
+    data_sum, penalty_sum, _, norm_sum = reference.epoch_to_the_bit(
         reference.multiply_add(isa), activate, emulated, X, Y, batch_size, rates, order
     )
+    n_states = _core.N_STATES[net.solver]
     for name, ours, theirs in [
         ("parameters", stored(made, net), emulated.coefs + emulated.intercepts),
-        ("state 1", stored(made, net, _core.STATE_1) if net.solver != "sgd" else [], emulated.state_1),
-        ("state 2", stored(made, net, _core.STATE_2) if net.solver == "adam" else [], emulated.state_2),
+        ("state 1", stored(made, net, _core.STATE_1) if n_states > 0 else [], emulated.state_1),
+        ("state 2", stored(made, net, _core.STATE_2) if n_states > 1 else [], emulated.state_2),
     ]:
         for i, (a, b) in enumerate(zip(ours, theirs, strict=False)):
             np.testing.assert_array_equal(a, b, err_msg=f"{name} {i}")
     assert got[1:] == (penalty_sum, len(rates))
     assert data_sum is None or got[0] == data_sum
+    assert made.progress == (*got[:2], norm_sum, len(X if order is None else order), len(rates))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_training_to_the_bit(isa, dtype, solver):
+@pytest.mark.parametrize("limited", [False, True])
+def test_training_to_the_bit(isa, dtype, solver, limited):
     rng = np.random.default_rng(6)
     losses = cycle(reference.CANONICAL)
     shapes = [(5, 9, 3), (50, 17, 2), (3, 34, 18, 4), (1, 1), (97, 5, 1)]
@@ -200,6 +217,8 @@ def test_training_to_the_bit(isa, dtype, solver):
             rng, sizes, dtype, activation=activation, loss=loss, solver=solver, alpha=rng.choice([0, 0.3])
         )
         net.decay = rng.choice([0, 0.01])
+        if limited:
+            net.l1, net.clip_value, net.clip_norm = 0.05, 0.1, 0.2
         X, Y = data(rng, net, 17)
         order = rng.permutation(17)[:15]  # steps of 6, 6 and 3 rows
         assert_epoch_to_the_bit(isa, net, X, Y, 6, [0.05, 0.03, 0.01], order)
@@ -220,7 +239,8 @@ def test_gradients_to_the_bit_and_as_the_update_uses_them(isa, dtype):
     rng = np.random.default_rng(8)
     fma = reference.multiply_add(isa)
     for activation, loss in zip(HIDDEN, islice(cycle(reference.CANONICAL), 5), strict=True):
-        net = reference.random_network(rng, (7, 19, 4), dtype, activation=activation, loss=loss, alpha=0.2)
+        l1 = rng.choice([0, 0.1])
+        net = reference.random_network(rng, (7, 19, 4), dtype, activation=activation, loss=loss, alpha=0.2, l1=l1)
         X, Y = data(rng, net, 11)
         made = engine(net, 11, keep_gradients=True)
         made.gradients(X, Y)
@@ -228,6 +248,8 @@ def test_gradients_to_the_bit_and_as_the_update_uses_them(isa, dtype):
         expected = reference.epoch_to_the_bit(fma, activate, net, X, Y, 11, [0.0], only_gradients=True)[2]
         for g, e in zip(got, expected, strict=True):
             np.testing.assert_array_equal(g, e)
+        if l1 > 0:  # whose part of a step is not by the gradient
+            continue
         made.train_epoch(X, Y, None, 11, np.array([0.25]))
         for w, before, g in zip(stored(made, net), net.coefs + net.intercepts, got, strict=True):
             np.testing.assert_array_equal(w, fma(before.dtype.type(-0.25), g, before))
@@ -241,13 +263,14 @@ def trained(net, X, Y, batch_size, order, n_threads):
     made = engine(net, batch_size, n_threads=n_threads)
     steps = -(-len(order) // batch_size)
     sums = made.train_epoch(X, Y, order, batch_size, np.full(steps, 0.01), decays=np.full(steps, net.decay))
-    return bits([*stored(made, net), np.array(sums)])
+    return bits([*stored(made, net), np.array(sums), np.array(made.progress)])
 
 
 # Rows a step: with 2 threads, the first three split the batch by rows and the last two the layers by columns.
 @pytest.mark.parametrize("batch_size", [300, 97, 48, 47, 5])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_training_does_not_depend_on_the_number_of_threads(isa, dtype, batch_size):
+@pytest.mark.parametrize("limited", [False, True])
+def test_training_does_not_depend_on_the_number_of_threads(isa, dtype, batch_size, limited):
     if isa == "scalar" and batch_size > 48:
         pytest.skip("slow, and the code above the kernels is the same for all instruction sets")
     rng = np.random.default_rng(9)
@@ -255,6 +278,8 @@ def test_training_does_not_depend_on_the_number_of_threads(isa, dtype, batch_siz
     sizes = (30, 1024, 1030, 10) if batch_size == 5 else (30, 320, 330, 10)
     net = reference.random_network(rng, sizes, dtype, activation="relu", loss="log_loss", solver="adam", alpha=0.1)
     net.decay = 0.01
+    if limited:
+        net.l1, net.clip_value, net.clip_norm = 0.01, 0.1, 0.1
     X, Y = data(rng, net, 350)
     order = rng.permutation(350)[: batch_size + 3]  # the second step has 3 rows
     one = trained(net, X, Y, batch_size, order, 1)

@@ -56,7 +56,7 @@ def test_loss_and_step_are_those_of_the_thinned_network(isa, activation, dtype):
     order = np.random.default_rng(1).permutation(60)[:50]
     before = [w.astype(np.longdouble) for w in network.coefs_ + network.intercepts_]
     coefs, intercepts = before[:4], before[4:]
-    noise = network._noise()
+    noise = network._noise(0)
 
     x, y = X[order].astype(np.longdouble), Y[order].astype(np.longdouble)
     values, slopes = [x], []

@@ -136,6 +136,8 @@ ENTRIES = {
     "Network.forward": (0, lambda n: into((40, 2), lambda out: n.forward(X, out))),
     "Network.forward, many rows": (1, lambda n: into((400, 2), lambda out: n.forward(MANY, out))),
     "Network.train_epoch": (0, lambda n: n.train_epoch(X, Y, None, 20, np.full(2, 0.01))),
+    "Network.step_forward": (0, lambda n: into((40, 2), lambda out: n.step_forward(X, None, out))),
+    "Network.step_backward": (0, lambda n: (n.step_backward(X, None, Y, 0.5, 0.1, 0.01), stored(n))),
     "Network.gradients": (0, lambda n: (n.gradients(X, Y), stored(n, _core.GRADIENTS))),
     "Network.hold": (0, lambda n: n.hold(X, Y)),
     "Network.value": (0, lambda n: (n.hold(X, Y), into(47, lambda out: n.value(np.arange(47.0) / 47, out)))),
@@ -455,6 +457,10 @@ def table():
         "train_epoch X": (X, STRANGE_MATRICES, lambda a: network.train_epoch(a, Y, order, 10, rates)),
         "train_epoch Y": (Y, STRANGE_MATRICES, lambda a: network.train_epoch(X, a, order, 10, rates)),
         "train_epoch rates": (rates, STRANGE_VECTORS, lambda a: network.train_epoch(X, Y, order, 10, a)),
+        "step_forward X": (X, STRANGE_MATRICES, lambda a: network.step_forward(a, order, Y.copy())),
+        "step_forward raw": (Y.copy(), STRANGE_MATRICES, lambda a: network.step_forward(X, order, a)),
+        "step_backward X": (X, STRANGE_MATRICES, lambda a: network.step_backward(a, order, Y, 0.0, 0.0)),
+        "step_backward gradient": (Y, STRANGE_MATRICES, lambda a: network.step_backward(X, order, a, 0.0, 0.0)),
         "gradients X": (X, STRANGE_MATRICES, lambda a: network.gradients(a, Y)),
         "gradients Y": (Y, STRANGE_MATRICES, lambda a: network.gradients(X, a)),
         "Neuron x": (X, STRANGE_MATRICES, lambda a: neuron(x=a).epoch()),
@@ -561,6 +567,27 @@ def table():
         "train_epoch: a rate too few": lambda: network.train_epoch(X, Y, None, 10, rates[:3]),
         "train_epoch: a rate too many": lambda: network.train_epoch(X, Y, None, 20, rates[:3]),
         "gradients: larger than agreed": lambda: small.gradients(X, Y),
+        "train_epoch: no targets": lambda: network.train_epoch(X, None, None, 40, rates[:1]),
+        "train_epoch: begun beyond its end": lambda: network.train_epoch(
+            X, Y, None, 10, rates, begun=(0.0, 0.0, 0.0, 41, 4)
+        ),
+        "train_epoch: begun before its beginning": lambda: network.train_epoch(
+            X, Y, None, 10, rates, begun=(0.0, 0.0, 0.0, -1, 0)
+        ),
+        "train_epoch: more steps than rows": lambda: network.train_epoch(
+            X, Y, None, 10, rates, begun=(0.0, 0.0, 0.0, 10, 11)
+        ),
+        "train_epoch: begun, in part": lambda: network.train_epoch(X, Y, None, 10, rates, begun=(0.0, 0.0)),
+        "progress: text": lambda: setattr(network, "progress", "abcde"),
+        "gradients: no targets": lambda: network.gradients(X, None),
+        "hold: no targets": lambda: (network.hold(X, None), network.value(np.zeros(47), np.zeros(47))),
+        "step_forward: larger than agreed": lambda: small.step_forward(X, None, Y.copy()),
+        "step_forward: no rows": lambda: network.step_forward(X[:0], None, Y[:0].copy()),
+        "step_backward: a row too few": lambda: network.step_backward(X, None, Y[:39], 0.0, 0.0),
+        "step_backward: rows that are not there": lambda: network.step_backward(X, order + 1, Y, 0.0, 0.0),
+        "step_backward: gradients that are not kept": lambda: plain.step_backward(
+            X[:1], None, Y[:1], 0.0, 0.0, learning=False
+        ),
         "gradients: not kept": lambda: plain.gradients(X[:1], Y[:1]),
         "select_isa: unknown": lambda: _core.select_isa("avx3000"),
         "select_isa: nothing": lambda: _core.select_isa(""),

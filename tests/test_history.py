@@ -13,9 +13,10 @@ from sklearn.callback import ScoringMonitor
 from sklearn.exceptions import ConvergenceWarning
 
 from estimators import TARGETS, estimator, output, problem
+from nnfast import MLP
 from nnfast._schedules import schedule_for
 
-KEYS = ["loss", "validation_loss", "validation_score", "learning_rate", "seconds"]
+KEYS = ["loss", "validation_loss", "validation_score", "learning_rate", "gradient_norm", "seconds"]
 SOLVERS = ("adam", "sgd", "lbfgs")
 
 
@@ -55,6 +56,40 @@ def test_history_has_the_rate_of_the_last_step():
     model = estimator("multiclass", solver="sgd", learning_rate="invscaling").fit(X, y)
     want = [0.001 / (len(X) * epoch + 1) ** 0.5 for epoch in range(5)]
     np.testing.assert_allclose(model.history_["learning_rate"], want, rtol=1e-15)
+
+
+def test_history_has_the_norm_of_the_gradient_with_clip_norm():
+    """The mean over the steps, before clipping; inf clips nothing."""
+    _, X, y = problem("multiclass")
+    plain, measured, clipped = (
+        estimator("multiclass", batch_size=50, shuffle=False, max_iter=2, clip_norm=limit).fit(X, y)
+        for limit in (None, np.inf, 0.1)
+    )
+    assert np.isnan(plain.history_["gradient_norm"]).all()
+    np.testing.assert_array_equal(plain.coefs_[0], measured.coefs_[0])
+    assert measured.loss_curve_ == plain.loss_curve_
+    network = MLP((13, 8, 3), loss="log_loss", alpha=1e-4, dtype="float64", random_state=0)
+    norms = []
+    for _ in range(2):
+        for first in range(0, len(X), 50):
+            rows = slice(first, first + 50)
+            gradients = network.gradients(X[rows], np.eye(3)[y[rows]])
+            norms.append(np.sqrt(sum((part**2).sum() for part in gradients[0] + gradients[1])))
+            network.train_epoch(X[rows], np.eye(3)[y[rows]], 50)
+    np.testing.assert_allclose(
+        measured.history_["gradient_norm"], np.mean(np.reshape(norms, (2, -1)), axis=1), rtol=1e-9
+    )
+    assert min(norms) > 0.1 < clipped.history_["gradient_norm"][0] != measured.history_["gradient_norm"][0]
+
+
+def test_history_of_lbfgs_has_the_norm_of_the_gradient():
+    _, X, y = problem("regression")
+    model = estimator("regression", solver="lbfgs", alpha=0.0).fit(X, y)
+    network = MLP((X.shape[1], 8, 1), dtype="float64", start=(model.coefs_, model.intercepts_))
+    gradients = network.gradients(X, y)
+    norm = np.sqrt(sum((part**2).sum() for part in gradients[0] + gradients[1]))
+    assert model.history_["gradient_norm"][-1] == pytest.approx(norm, rel=1e-9)
+    assert model.history_["gradient_norm"][0] > norm
 
 
 @pytest.mark.parametrize("scoring", [None, "loss"])

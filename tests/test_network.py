@@ -23,11 +23,31 @@ SOLVERS = {
     "adam": {"solver": "adam", "beta_1": 0.8, "beta_2": 0.97, "epsilon": 1e-4},
     "adamw": {"solver": "adamw", "beta_1": 0.8, "beta_2": 0.97, "epsilon": 1e-4, "weight_decay": 0.02},
     "nesterov with decay": {"solver": "sgd", "momentum": 0.8, "weight_decay": 0.02},
+    "nadam": {"solver": "nadam", "beta_1": 0.8, "beta_2": 0.97, "epsilon": 1e-4},
+    "rmsprop": {"solver": "rmsprop", "rho": 0.9, "epsilon": 1e-4},
+    "adagrad": {"solver": "adagrad", "epsilon": 1e-4},
+    "rprop": {"solver": "rprop"},
+}
+# What changes a step, with solvers of each kind.
+LIMITS = {
+    "l1, sgd": {"solver": "sgd", "momentum": 0.0, "l1": 0.5},
+    "l1, momentum": {"solver": "sgd", "momentum": 0.8, "nesterovs_momentum": False, "l1": 0.5},
+    "l1, nesterov": {"solver": "sgd", "momentum": 0.8, "l1": 0.5},
+    "l1, adam": {"solver": "adam", "epsilon": 1e-2, "l1": 0.3},
+    "l1, nadam": {"solver": "nadam", "epsilon": 1e-2, "l1": 0.3},
+    "l1, rmsprop": {"solver": "rmsprop", "epsilon": 1e-2, "l1": 0.3},
+    "l1, adagrad": {"solver": "adagrad", "epsilon": 1e-2, "l1": 0.3},
+    "l1, rprop": {"solver": "rprop", "l1": 0.5},
+    "clip_value": {"solver": "sgd", "momentum": 0.8, "clip_value": 0.02},
+    "clip_norm": {"solver": "sgd", "momentum": 0.8, "clip_norm": 0.1},
+    "both": {"solver": "adam", "epsilon": 1e-3, "clip_value": 0.05, "clip_norm": 0.1, "weight_decay": 0.02},
+    "all": {"solver": "nadam", "epsilon": 1e-2, "clip_value": 0.05, "clip_norm": 0.1, "l1": 0.2, "weight_decay": 0.02},
 }
 
 
 def as_reference(network, dtype=None):
     """The same network in reference.py, in a wider dtype if wished."""
+    decays = network._rates(0, 1).decays if np.ndim(network.learning_rate) == 0 else None
     return reference.Network(
         [W.astype(dtype or W.dtype) for W in network.coefs_],
         [b.astype(dtype or b.dtype) for b in network.intercepts_],
@@ -37,9 +57,12 @@ def as_reference(network, dtype=None):
         alpha=network.alpha,
         momentum=network.momentum,
         beta_1=network.beta_1,
-        beta_2=network.beta_2,
+        beta_2=network.rho if network.solver == "rmsprop" else network.beta_2,
         epsilon=network.epsilon,
-        decay=0.0 if network._decays(1) is None else network._decays(1).item(),
+        l1=network.l1,
+        clip_value=network.clip_value or 0.0,
+        clip_norm=network.clip_norm or 0.0,
+        decay=0.0 if decays is None else decays.item(),
         clip=float(np.finfo(network.dtype).eps),
         huber_delta=network.huber_delta,
         tweedie_power=network.tweedie_power,
@@ -156,6 +179,8 @@ def run_reference(network, X, Y, batch_size, orders, noise=None):
             rate = network.learning_rate
             if net.solver == "adam":
                 rate = reference.adam_rate(rate, t, network.beta_1, network.beta_2)
+            if net.solver == "nadam":
+                rate = reference.nadam_rates(rate, t, network.beta_1, network.beta_2)
             if noise is not None:
                 for w in net.coefs + net.intercepts:
                     w *= 1 + 64 * np.finfo(w.dtype).eps * noise.choice([-1, 1], w.shape)
@@ -167,25 +192,38 @@ def run_reference(network, X, Y, batch_size, orders, noise=None):
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_train_epoch_matches_the_formulas(solver, loss):
-    """Three epochs of steps of 8, 8 and 4 rows. Allowed: twice what 64 ULP of noise before every step make of it."""
     for activation in ACTIVATIONS:
-        network, X, Y = problem(
-            (5, 20, 7, 3), 30, activation=activation, loss=loss, alpha=0.1, learning_rate_init=0.02, **SOLVERS[solver]
-        )
-        rng = np.random.default_rng(4)
-        orders = [rng.permutation(30)[:20] for _ in range(3)]
-        expected, losses = run_reference(network, X, Y, 8, orders)
-        trials = [run_reference(network, X, Y, 8, orders, rng) for _ in range(6)]
-        before = bits(network)
-        got = [network.train_epoch(X, Y, 8, order) for order in orders]
-        assert bits(network) != before
-        assert network.n_steps_ == 9
-        for i, (w, e) in enumerate(zip(network.coefs_ + network.intercepts_, expected, strict=True)):
-            allowed = 2 * max(np.abs(trial[0][i] - e).max() for trial in trials)
-            assert 0 < allowed < 1e-9 * max(1, np.abs(e).max()), "the noise says nothing"
-            assert np.abs(w - e).max() <= allowed
-        allowed = 2 * max(np.abs(np.subtract(trial[1], losses)).max() for trial in trials)
-        assert np.abs(np.subtract(got, losses)).max() <= allowed < 1e-9
+        network = assert_epochs_match(activation, loss, SOLVERS[solver])
+        assert network.n_steps_ == (3 if solver == "rprop" else 9)
+
+
+@pytest.mark.parametrize("case", LIMITS)
+def test_train_epoch_with_l1_and_limits_matches_the_formulas(case):
+    network = assert_epochs_match("tanh", "squared_error", LIMITS[case])
+    zeros = sum((W == 0).sum() for W in network.coefs_)
+    assert zeros > 0 if "l1" in LIMITS[case] else zeros == 0
+
+
+def assert_epochs_match(activation, loss, parameters):
+    """Three epochs of steps of 8, 8 and 4 rows. Allowed: twice what 64 ULP of noise before every step make of it."""
+    batch_size = 20 if parameters["solver"] == "rprop" else 8
+    network, X, Y = problem(
+        (5, 20, 7, 3), 30, activation=activation, loss=loss, alpha=0.1, learning_rate_init=0.02, **parameters
+    )
+    rng = np.random.default_rng(4)
+    orders = [rng.permutation(30)[:20] for _ in range(3)]
+    expected, losses = run_reference(network, X, Y, batch_size, orders)
+    trials = [run_reference(network, X, Y, batch_size, orders, rng) for _ in range(6)]
+    before = bits(network)
+    got = [network.train_epoch(X, Y, batch_size, order) for order in orders]
+    assert bits(network) != before
+    for i, (w, e) in enumerate(zip(network.coefs_ + network.intercepts_, expected, strict=True)):
+        allowed = 2 * max(np.abs(trial[0][i] - e).max() for trial in trials)
+        assert 0 < allowed < 1e-9 * max(1, np.abs(e).max()), "the noise says nothing"
+        assert np.abs(w - e).max() <= allowed
+    allowed = 2 * max(np.abs(np.subtract(trial[1], losses)).max() for trial in trials)
+    assert np.abs(np.subtract(got, losses)).max() <= allowed < 1e-9
+    return network
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -195,7 +233,7 @@ def test_training_makes_the_loss_smaller(solver):
     network = MLP(
         (2, 8, 1), activation="tanh", loss="binary_log_loss", random_state=1, learning_rate_init=0.1, **SOLVERS[solver]
     )
-    losses = [network.train_epoch(X, Y, batch_size=2) for _ in range(500)]
+    losses = [network.train_epoch(X, Y, batch_size=4 if solver == "rprop" else 2) for _ in range(500)]
     assert losses[-1] < 0.1 * losses[0]
     np.testing.assert_array_equal(network.forward(X).ravel() > 0.5, [False, True, True, False])
 
@@ -253,21 +291,22 @@ def test_learning_rate_is_read_at_every_call():
 def test_the_optimizer_remembers(solver):
     """Epochs in one visit to the engine, in calls of their own, and continued by copies: the same bits."""
     network, X, Y = problem((4, 20, 2), 30, "float32", activation="tanh", **SOLVERS[solver])
+    batch_size = 30 if solver == "rprop" else 8
     together, stranger = copy.deepcopy(network), copy.deepcopy(network)
-    with together.training(8) as training:
+    with together.training(batch_size) as training:
         for _ in range(4):
-            training.epoch(X, Y, 8)
-    network.train_epoch(X, Y, 8)
-    network.train_epoch(X, Y, 8)
+            training.epoch(X, Y, batch_size)
+    network.train_epoch(X, Y, batch_size)
+    network.train_epoch(X, Y, batch_size)
     heirs = [copy.deepcopy(network), pickle.loads(pickle.dumps(network)), copy.copy(network)]
     forgetful = copy.deepcopy(network)
     forgetful._state = []
     for one in [network, *heirs, forgetful]:
-        one.train_epoch(X, Y, 8)
-        one.train_epoch(X, Y, 8)
+        one.train_epoch(X, Y, batch_size)
+        one.train_epoch(X, Y, batch_size)
     for one in [together, *heirs]:
         assert bits(one) == bits(network)
-        assert one.n_steps_ == network.n_steps_ == 16
+        assert one.n_steps_ == network.n_steps_ == (4 if solver == "rprop" else 16)
     assert bits(forgetful) != bits(network) or solver == "sgd"
     assert bits(stranger) == bits(problem((4, 20, 2), 30, "float32", activation="tanh", **SOLVERS[solver])[0])
 
@@ -308,7 +347,8 @@ def test_inside_training():
     with network.training(10) as training:
         start = training.snapshot()
         np.testing.assert_array_equal(training.forward(X), network.forward(X))
-        data, penalty = training.epoch(X, Y, 10)
+        data, penalty, norm = training.epoch(X, Y, 10)
+        assert np.isnan(norm)
         assert penalty == 0 and data > 0
         coefs, intercepts = training.snapshot()
         assert (coefs[0] != start[0][0]).any()
@@ -728,10 +768,9 @@ def test_adams_rates_are_those_of_the_formula_to_the_bit():
     for betas in ((0.9, 0.999), (0.0, 0.5), (0.999, 0.9)):
         network = MLP((1, 1), beta_1=betas[0], beta_2=betas[1], learning_rate_init=0.003)
         for n_steps in (0, 1, 50, 340, 354, 355, 356, 400, 37_000, 37_400, 37_420, 10**6):
-            network.n_steps_ = n_steps
             t = np.arange(n_steps + 1, n_steps + 31)
             expected = 0.003 * np.sqrt(1 - betas[1] ** t) / (1 - betas[0] ** t)
-            rates = network._rates(30)
+            rates = network._rates(n_steps, 30).rates
             np.testing.assert_array_equal(rates, expected)
             assert rates.dtype == np.float64 and rates.flags.c_contiguous
 

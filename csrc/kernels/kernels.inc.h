@@ -10,6 +10,7 @@
 #include "../kernels.h"
 
 #include <float.h>
+#include <stdbool.h>
 
 _Static_assert((int)NNF_FEW_COLUMNS <= (int)F64_LANES * NNF_TILE_VECTORS, "few columns are of one panel");
 
@@ -33,8 +34,8 @@ _Static_assert((int)NNF_FEW_COLUMNS <= (int)F64_LANES * NNF_TILE_VECTORS, "few c
         .output = V(output),                               \
         .scale = V(scale),                                 \
         .column_sums = V(column_sums),                     \
-        .column_squares = V(column_squares),               \
-        .row_squares = V(row_squares),                     \
+        .column_norms = V(column_norms),                   \
+        .row_norm = V(row_norm),                           \
         .sum = V(sum),                                     \
         .widen_add = V(widen_add),                         \
         .narrow = V(narrow),                               \

@@ -567,9 +567,15 @@ static void V(scale)(nnf_index n, void *x, double factor)
 
 /* ---- sums over rows ---- */
 
-/* The sums of x or x^2 over m rows, for the n columns of `vectors` vectors: a chain waits four cycles for each of its
+/* sum + x, sum + |x| or sum + x^2. */
+NNF_INLINE VT V(add_term)(nnf_power power, VT sum, VT x)
+{
+    return power == NNF_SQUARES ? V(fma)(x, x, sum) : V(add)(sum, power == NNF_SIZES ? V(abs)(x) : x);
+}
+
+/* The sums of such terms over m rows, for the n columns of `vectors` vectors: a chain waits four cycles for each of its
  * terms, so vectors take turns. */
-NNF_INLINE void V(columns)(int vectors, int square, nnf_index m, nnf_index n, T *sums, const T *x, nnf_index ldx)
+NNF_INLINE void V(columns)(int vectors, nnf_power power, nnf_index m, nnf_index n, T *sums, const T *x, nnf_index ldx)
 {
     VT vsum[NNF_TILE_VECTORS];
     NNF_UNROLL
@@ -577,44 +583,43 @@ NNF_INLINE void V(columns)(int vectors, int square, nnf_index m, nnf_index n, T 
         vsum[v] = V(zero)();
     for (nnf_index i = 0; i < m; i++) {
         NNF_UNROLL
-        for (int v = 0; v < vectors; v++) {
-            VT vx = V(load)(x + i * ldx + v * LANES);
-            vsum[v] = square ? V(fma)(vx, vx, vsum[v]) : V(add)(vsum[v], vx);
-        }
+        for (int v = 0; v < vectors; v++)
+            vsum[v] = V(add_term)(power, vsum[v], V(load)(x + i * ldx + v * LANES));
     }
     NNF_UNROLL
     for (int v = 0; v < vectors; v++)
         V(store_n)(sums + v * LANES, vsum[v], nnf_min(n - v * LANES, LANES));
 }
 
-NNF_INLINE void V(all_columns)(int square, nnf_index m, nnf_index n, void *sums, const void *x, nnf_index ldx)
+NNF_INLINE void V(all_columns)(nnf_power power, nnf_index m, nnf_index n, void *sums, const void *x, nnf_index ldx)
 {
     nnf_index j = 0;
     for (; j + (NNF_TILE_VECTORS - 1) * LANES < n; j += NNF_TILE_VECTORS * LANES)
-        V(columns)(NNF_TILE_VECTORS, square, m, n - j, (T *)sums + j, (const T *)x + j, ldx);
+        V(columns)(NNF_TILE_VECTORS, power, m, n - j, (T *)sums + j, (const T *)x + j, ldx);
     for (; j < n; j += LANES)
-        V(columns)(1, square, m, n - j, (T *)sums + j, (const T *)x + j, ldx);
+        V(columns)(1, power, m, n - j, (T *)sums + j, (const T *)x + j, ldx);
 }
 
 static void V(column_sums)(nnf_index m, nnf_index n, void *sums, const void *x, nnf_index ldx)
 {
-    V(all_columns)(0, m, n, sums, x, ldx);
+    V(all_columns)(NNF_PLAIN, m, n, sums, x, ldx);
 }
 
-static void V(column_squares)(nnf_index m, nnf_index n, void *squares, const void *w, nnf_index ldw)
+static void V(column_norms)(nnf_power power, nnf_index m, nnf_index n, void *sums, const void *w, nnf_index ldw)
 {
-    V(all_columns)(1, m, n, squares, w, ldw);
+    if (power == NNF_SQUARES)
+        V(all_columns)(NNF_SQUARES, m, n, sums, w, ldw);
+    else
+        V(all_columns)(NNF_SIZES, m, n, sums, w, ldw);
 }
 
-/* In one lane, so that an FMA is what it is in column_squares. */
-static void V(row_squares)(nnf_index m, void *square, const void *w)
+/* In one lane, so that an FMA is what it is in column_norms. */
+static void V(row_norm)(nnf_power power, nnf_index m, void *sum, const void *w)
 {
     VT vsum = V(zero)();
-    for (nnf_index i = 0; i < m; i++) {
-        VT vw = V(set1)(((const T *)w)[i]);
-        vsum = V(fma)(vw, vw, vsum);
-    }
-    V(store_n)((T *)square, vsum, 1);
+    for (nnf_index i = 0; i < m; i++)
+        vsum = V(add_term)(power, vsum, V(set1)(((const T *)w)[i]));
+    V(store_n)((T *)sum, vsum, 1);
 }
 
 static double V(sum)(nnf_index m, nnf_index n, const void *x, nnf_index ldx)

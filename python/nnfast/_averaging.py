@@ -66,8 +66,8 @@ class Average:
             self._mean = [weight.astype(np.float64) for weight in weights]
         self._count += 1
         share = 1 / self._count if self.decay is None else 1 - self.decay
-        for mean, weight in zip(self._mean, weights, strict=True):
-            mean += share * (weight - mean)
+        # New arrays: who has kept the old ones can go back to them.
+        self._mean = [mean + share * (weight - mean) for mean, weight in zip(self._mean, weights, strict=True)]
 
     def snapshot(self) -> Weights:
         """The averages as (coefs, intercepts) in the network's dtype; copies."""

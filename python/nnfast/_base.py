@@ -44,6 +44,7 @@ from nnfast._network import (
     Array,
     Objective,
     Plan,
+    Progress,
     SparseRows,
     Training,
     as_rows,
@@ -58,7 +59,7 @@ from nnfast._network import (
 from nnfast._schedules import NAMES, schedule_for
 from nnfast._validation import Part, Sample, hold_out, mean_loss
 
-HISTORY = ("loss", "validation_loss", "validation_score", "learning_rate", "seconds")
+HISTORY = ("loss", "validation_loss", "validation_score", "learning_rate", "gradient_norm", "seconds")
 
 
 class _Patience:
@@ -132,6 +133,42 @@ def _attributes(weights: Callable[[], tuple[list[Array], list[Array]]]) -> Calla
     return lambda: dict(zip(("coefs_", "intercepts_"), weights(), strict=True))
 
 
+class _Unfinished:
+    """What `fit(resume=True)` needs of a fit that has not converged, besides the fitted attributes.
+
+    Parameters
+    ----------
+    rng : numpy.random.RandomState
+        As it was before the first draw for the rows: a copy. The rows held out and the orders of all epochs so far
+        follow from it.
+    """
+
+    def __init__(self, rng: np.random.RandomState) -> None:
+        self.rng = rng
+        self.progress: Progress | None = None  # of the epoch under way
+        self.weights: tuple[list[Array], list[Array]] | None = (
+            None  # of training, where coefs_ are the best or averages
+        )
+
+
+class _Mark:
+    """The attributes of these objects, and the lengths of the estimator's records, as they are now."""
+
+    def __init__(self, estimator: BaseMLP, *others: Any) -> None:
+        self._states = [(one, dict(one.__dict__)) for one in (estimator, *others) if one is not None]
+        records = (estimator.loss_curve_, estimator.validation_scores_, estimator.validation_loss_curve_)
+        self._lengths = [
+            (record, len(record)) for record in (*records, *estimator.history_.values()) if record is not None
+        ]
+
+    def restore(self) -> None:
+        for one, state in self._states:
+            one.__dict__.clear()
+            one.__dict__.update(state)
+        for record, length in self._lengths:
+            del record[length:]
+
+
 class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimator, ABC):
     """Base of the MLP estimators. Subclasses say what y means; everything about training is here."""
 
@@ -172,6 +209,10 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         "averaging_start": [Interval(Real, 0, 1, closed="left")],
         "averaging_decay": [Interval(Real, 0, 1, closed="left")],
         "weight_decay": [Interval(Real, 0, None, closed="left"), None],
+        "rho": [Interval(Real, 0, 1, closed="left")],
+        "l1": [Interval(Real, 0, None, closed="left")],
+        "clip_value": [Interval(Real, 0, None, closed="neither"), Options(Real, {np.inf}), None],
+        "clip_norm": [Interval(Real, 0, None, closed="neither"), Options(Real, {np.inf}), None],
     }
 
     loss_curve_: list[float]
@@ -181,6 +222,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
     validation_loss_curve_: Any  # list of float; None without validation data
     history_: dict[str, list[float]]
     _no_improvement_count: int
+    _unfinished: _Unfinished | None  # None: converged
 
     # ---- what a subclass adds ------------------------------------------------------------------------------------
 
@@ -201,7 +243,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         """The prediction that outputs of the network, or their ideal, stand for: the inverse of `_encode`."""
 
     @abstractmethod
-    def _network_loss(self) -> str:
+    def _network_loss(self) -> Any:
         """The loss in the words of `nnfast.MLP`; it brings the output activation with it."""
 
     @abstractmethod
@@ -220,6 +262,10 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         """The y that `_encode` made Y of."""
         return self._decode(Y)
 
+    def _activated(self, raw: Array) -> Array:
+        """The outputs, where the network gives those before their activation."""
+        return raw
+
     def _output_groups(self) -> tuple[int, ...]:
         """Sizes of the groups of outputs that the output activation takes together; none when there is but one."""
         return ()
@@ -232,7 +278,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None, resume=False):
         """Fit the model to data matrix X and target(s) y.
 
         Parameters
@@ -259,6 +305,13 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         sample_weight_val : array-like of shape (n_validation_samples,), default=None
             How much each row of ``X_val`` counts.
 
+        resume : bool, default=False
+            Whether to go on with the last fit, on the same data, where Ctrl-C, ``max_time``, ``max_iter`` or a callback
+            ended it, also in the midst of an epoch; pickled or saved in between or not, the weights become, bit for
+            bit, those of a fit that was never interrupted. The optimizer and the schedule are those that the fit began
+            with; ``max_iter`` may be raised. A fit that has converged stays as it is, and one that has not begun
+            begins. Not with ``solver='lbfgs'``. Not in scikit-learn.
+
         Returns
         -------
         self : object
@@ -267,12 +320,32 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         Raises
         ------
         ValueError
-            A parameter is out of range, X or y is malformed, or training diverged to non-finite weights.
+            A parameter is out of range, X or y is malformed, training diverged to non-finite weights, or there is
+            no fit to resume.
         """
-        return self._fit(X, y, sample_weight, incremental=False, validation=(X_val, y_val, sample_weight_val))
+        validation = X_val, y_val, sample_weight_val
+        if resume and hasattr(self, "coefs_"):
+            return self._resume(X, y, sample_weight, validation)
+        return self._fit(X, y, sample_weight, incremental=False, validation=validation)
+
+    def _resume(self, X: Any, y: Any, sample_weight: Any, validation: tuple[Any, Any, Any]) -> Self:
+        if self.solver not in STOCHASTIC_SOLVERS or not hasattr(self, "_unfinished"):
+            raise ValueError(
+                "There is no fit to resume: the weights are from partial_fit, or from solver='lbfgs', whose memory of "
+                "the last steps is lost. fit with warm_start=True begins with these weights."
+            )
+        if self._unfinished is None:
+            return self
+        return self._fit(X, y, sample_weight, incremental=False, validation=validation, resumed=self._unfinished)
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, incremental: bool, validation: tuple[Any, Any, Any] = (None,) * 3
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        incremental: bool,
+        validation: tuple[Any, Any, Any] = (None,) * 3,
+        resumed: _Unfinished | None = None,
     ) -> Self:
         hidden_layer_sizes = self._hidden_layer_sizes()
         stochastic = self.solver in STOCHASTIC_SOLVERS
@@ -280,16 +353,18 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         drops = self._check_hidden(len(hidden_layer_sizes))
         if drops and not stochastic:
             raise ValueError(f"dropout needs a stochastic solver: {self.solver} wants the same loss at every call.")
-        if not stochastic and self.weight_decay:
-            raise ValueError(
-                f"weight_decay={self.weight_decay} is part of a step of {', '.join(STOCHASTIC_SOLVERS)}; "
-                "solver='lbfgs' takes none. Its penalty on the weights is alpha."
-            )
-        afresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        for name in () if stochastic else ("weight_decay", "l1", "clip_value", "clip_norm"):
+            if getattr(self, name) not in (None, 0, np.inf):
+                raise ValueError(
+                    f"{name}={getattr(self, name)} is part of a step of {', '.join(STOCHASTIC_SOLVERS)}; "
+                    "solver='lbfgs' takes none. Its penalty on the weights is alpha."
+                )
+        going_on = incremental or resumed is not None
+        afresh = not hasattr(self, "coefs_") or not (self.warm_start or going_on)
         given = X, y, sample_weight
         dtype = (np.float64, np.float32) if self.precision == "auto" else np.dtype(self.precision)
         X, y = self._check_data(X, y, reset=afresh, dtype=dtype)
-        self._learn_target(y, incremental)
+        self._learn_target(y, going_on)
         Y = _columns(self._encode(y))
         weights = self._check_weights(sample_weight, X, y, incremental)
         held_out = self._check_validation(*validation, X.dtype, Y.shape[1])
@@ -298,20 +373,23 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
 
         # One generator for the whole fit; the draws are the weights, unless they are given, then the validation split,
         # then the row orders.
-        rng = check_random_state(self.random_state)
+        rng = check_random_state(self.random_state) if resumed is None else copy.deepcopy(resumed.rng)
         layer_sizes = [X.shape[1], *hidden_layer_sizes, Y.shape[1]]
         if afresh:
             first = {"init": self.init} if isinstance(self.init, str) else {"start": _arrays(self.init, layer_sizes)}
             network = self._new_network(layer_sizes, X.dtype, random_state=rng, **first)
         else:
-            network = self._continued_network(layer_sizes, X.dtype, incremental, rng)
+            network = self._continued_network(layer_sizes, X.dtype, going_on, rng)
         self.n_layers_ = len(network.coefs_) + 1
         self.n_outputs_ = Y.shape[1]
-        self.out_activation_ = network.out_activation_
-        self.coefs_, self.intercepts_ = network.coefs_, network.intercepts_
-        self.n_iter_ = 0
+        self.out_activation_ = self._output_activation(network)
         self._plan = Plan()
-        self._reset(afresh, stochastic, held_out is not None or self.early_stopping)
+        if resumed is None:
+            self.coefs_, self.intercepts_ = network.coefs_, network.intercepts_
+            self.n_iter_ = 0
+            self._reset(afresh, stochastic, held_out is not None or self.early_stopping)
+        elif resumed.weights is not None:
+            network.coefs_, network.intercepts_ = resumed.weights
 
         tasks = None
         if not incremental:
@@ -319,9 +397,13 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
             name, most = ("epoch", self.max_iter) if stochastic else ("lbfgs-iter", self.max_iter + 1)
             tasks = _Tasks(self, name, most, *given)
         if stochastic:
-            if not (incremental and hasattr(self, "_optimizer")):
+            if not (going_on and hasattr(self, "_optimizer")):
                 self._optimizer, self._average = schedule, average_for(self)
             self._network = network
+            if incremental:
+                self.__dict__.pop("_unfinished", None)
+            else:
+                self._unfinished = _Unfinished(copy.deepcopy(rng)) if resumed is None else resumed
             rows = None
             if self.early_stopping and held_out is None:
                 # As in scikit-learn, only a single output is stratified: three or more classes have a column each.
@@ -329,7 +411,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
                 rows, held_out = hold_out(X, Y, weights, self.validation_fraction, rng, stratify)
             judges = None if held_out is None else _sample(network.dtype, *held_out)
             learned = _sample(network.dtype, X, self._training_target(Y), weights)
-            self._train(network, learned, rows, judges, rng, tasks)
+            self._train(network, learned, rows, judges, rng, tasks, resumed)
         else:
             self._minimise(network, _sample(network.dtype, X, self._training_target(Y), weights), tasks)
 
@@ -417,17 +499,25 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
             dropout=self.dropout,
             **self._loss_parameters(),
             weight_decay=self.weight_decay,
+            rho=self.rho,
+            l1=self.l1,
+            clip_value=self.clip_value,
+            clip_norm=self.clip_norm,
             **start,
         )
 
+    def _output_activation(self, network: MLP) -> str:
+        """What is applied to the outputs to predict."""
+        return network.out_activation_
+
     def _continued_network(
-        self, layer_sizes: list[int], dtype: np.dtype, incremental: bool, rng: np.random.RandomState
+        self, layer_sizes: list[int], dtype: np.dtype, going_on: bool, rng: np.random.RandomState
     ) -> MLP:
         """The network to train on, with the weights that stand in `coefs_` and `intercepts_`.
 
         They are the user's to edit or replace, their hidden layers included, and their dtype unless `precision` names
-        one. partial_fit keeps the optimizer, with the parameters that it was made with, fit makes a new one; so does
-        scikit-learn.
+        one. partial_fit keeps the optimizer, with the parameters that it was made with, and so does a fit that is
+        resumed; else fit makes a new one. So does scikit-learn.
         """
         weights = [*self.coefs_, *self.intercepts_]
         sizes = [*(len(coef) for coef in self.coefs_), len(self.intercepts_[-1])]
@@ -437,12 +527,11 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
                 f"hidden_layer_sizes ask for {layer_sizes}. Only a new fit with warm_start=False can change them so."
             )
         network = getattr(self, "_network", None)
-        if incremental and network is not None:
+        if going_on and network is not None:
             network.coefs_, network.intercepts_ = self.coefs_, self.intercepts_
             network.activation = self.activation
-            network.alpha = self.alpha
-            network.weight_decay = self.weight_decay
-            network.n_jobs = self.n_jobs
+            for name in ("alpha", "weight_decay", "l1", "clip_value", "clip_norm", "n_jobs"):
+                setattr(network, name, getattr(self, name))
             network.set_dropout(self.dropout, rng)
             return network
         common = np.result_type(*weights)
@@ -473,12 +562,12 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
             elif afresh or getattr(self, name, None) is None:
                 setattr(self, name, start)
         if not stochastic:
-            for name in ("_optimizer", "_average", "_network"):
+            for name in ("_optimizer", "_average", "_network", "_unfinished"):
                 self.__dict__.pop(name, None)
 
     def _batch_rows(self, n_rows: int) -> int:
         if self.batch_size == "auto":
-            return min(200, n_rows)
+            return n_rows if self.solver == "rprop" else min(200, n_rows)
         if self.batch_size > n_rows:
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=2
@@ -493,6 +582,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         held_out: Sample | None,
         rng: np.random.RandomState,
         tasks: _Tasks | None,
+        resumed: _Unfinished | None,
     ) -> None:
         """Run epochs until training stops improving, a limit is reached, a callback asks to stop, or Ctrl-C.
 
@@ -518,78 +608,109 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         validation_loss = score = np.nan
         time = perf_counter()
         deadline = self._deadline(time)
-        if average is not None:
+        progress: Progress | None = None  # of an epoch under way
+        mark: _Mark | None = None  # of what such an epoch may have changed in part
+        if resumed is not None:
+            progress = resumed.progress
+            for _ in range(self.n_iter_ + (progress is not None)):
+                if order is not None and self.shuffle:
+                    reshuffle(order, rng)
+        elif average is not None:
             average.resume(network)
 
-        try:
-            with network.training(batch_size, sparse=isinstance(sample.rows, SparseRows)) as training:
-                judged: Training | Average = training if average is None or not average.begun else average
-                try:
-                    while self.n_iter_ < self.max_iter:
-                        if tasks is not None:
-                            tasks.begin(judged.snapshot)
-                        if order is not None and self.shuffle:
-                            reshuffle(order, rng)
-                        network.learning_rate = rates = schedule.rates(n_steps)
-                        data, penalty = training.epoch(sample.rows, sample.Y, batch_size, order, sample.weights)
-                        self._record_epoch(data / n_averaged + penalty, n_rows)
+        converged = interrupted = False
+        with network.training(batch_size, sparse=isinstance(sample.rows, SparseRows)) as training:
+            judged: Training | Average = training if average is None or not average.begun else average
+            try:
+                while self.n_iter_ < self.max_iter:
+                    if tasks is not None:
+                        tasks.begin(judged.snapshot)
+                    if progress is None and order is not None and self.shuffle:
+                        reshuffle(order, rng)
+                    network.learning_rate = rates = schedule.rates(n_steps)
+                    training.progress = begun = Progress() if progress is None else progress
+                    mark = _Mark(self, schedule, average)
+                    losses = training.epoch(sample.rows, sample.Y, batch_size, order, sample.weights, begun)
+                    data, penalty, norm = losses
+                    self._record_epoch(data / n_averaged + penalty, n_rows)
 
-                        if average is not None:
-                            average.epoch_ended(training.snapshot)
-                            judged = average if average.begun else training
+                    if average is not None:
+                        average.epoch_ended(training.snapshot)
+                        judged = average if average.begun else training
 
-                        if held_out is not None:
-                            validation_loss, score = self._record_validation(judged, held_out, scorer)
-                        if self.early_stopping:
-                            if patience.update(score):
-                                self.coefs_, self.intercepts_ = judged.snapshot()
-                        else:
-                            patience.update(-self.loss_)
-                            self.best_loss_ = -patience.best
-                        self._no_improvement_count = patience.count
-
-                        rate = rates if isinstance(rates, float) else float(rates[-1])
-                        time = self._remember(self.loss_, validation_loss, score, rate, time)
-                        schedule.epoch_ended(self.t_)
-                        stop = tasks is None or tasks.end(judged.snapshot)
-                        if patience.exhausted:
-                            stalled, action = schedule.stalled()
-                            if self.verbose:
-                                print(patience.message, action)
-                            if stalled:
-                                break
-                            self._no_improvement_count = patience.count = 0
-                        if stop:
-                            break
-                        if time >= deadline:
-                            _warn_of_the_end("Stochastic Optimizer", f"time ({self.max_time} seconds)")
-                            break
+                    if held_out is not None:
+                        validation_loss, score = self._record_validation(judged, held_out, scorer)
+                    if self.early_stopping:
+                        if patience.update(score):
+                            self.coefs_, self.intercepts_ = judged.snapshot()
                     else:
-                        _warn_of_the_end("Stochastic Optimizer", f"iterations ({self.max_iter})")
-                finally:
-                    # Before the visit ends: so the old weights are gone when the optimizer's state is copied.
-                    training.settle((self.coefs_, self.intercepts_) if self.early_stopping else judged.snapshot())
-                    self.coefs_, self.intercepts_ = network.coefs_, network.intercepts_
-        except KeyboardInterrupt:
+                        patience.update(-self.loss_)
+                        self.best_loss_ = -patience.best
+                    self._no_improvement_count = patience.count
+
+                    rate = rates if isinstance(rates, float) else float(rates[-1])
+                    time = self._remember(time, self.loss_, validation_loss, score, rate, norm)
+                    schedule.epoch_ended(self.t_)
+                    action = None
+                    if patience.exhausted:
+                        converged, action = schedule.stalled()
+                        if not converged:
+                            self._no_improvement_count = patience.count = 0
+                    mark = progress = None  # the epoch is in the records, in full
+                    self._tell(held_out is not None)
+                    stop = tasks is None or tasks.end(judged.snapshot)
+                    if action is not None and self.verbose:
+                        print(patience.message, action)
+                    if converged or stop:
+                        break
+                    if time >= deadline:
+                        _warn_of_the_end("Stochastic Optimizer", f"time ({self.max_time} seconds)")
+                        break
+                else:
+                    _warn_of_the_end("Stochastic Optimizer", f"iterations ({self.max_iter})")
+            except KeyboardInterrupt:
+                interrupted = True
+            finally:
+                if mark is not None:
+                    mark.restore()
+                    progress = training.progress
+                    judged = training if average is None or not average.begun else average
+                if tasks is not None:
+                    self._leave_off(training, progress, converged)
+                # Before the visit ends: so the old weights are gone when the optimizer's state is copied.
+                training.settle((self.coefs_, self.intercepts_) if self.early_stopping else judged.snapshot())
+                self.coefs_, self.intercepts_ = network.coefs_, network.intercepts_
+        if interrupted:
             warnings.warn("Training interrupted by user.", stacklevel=2)
+
+    def _leave_off(self, training: Training, progress: Progress | None, converged: bool) -> None:
+        """Keep what it takes to go on, unless there is no more to do."""
+        if converged or self._unfinished is None:
+            self._unfinished = None
+            return
+        averaged = self._average is not None and self._average.begun
+        self._unfinished.progress = progress
+        self._unfinished.weights = training.snapshot() if averaged or self.early_stopping else None
 
     def _record_epoch(self, loss: float, n_rows: int) -> None:
         self.n_iter_ += 1
         self.t_ += n_rows
         self.loss_ = loss
         self.loss_curve_.append(loss)
-        if self._tells():
-            print(f"Iteration {self.n_iter_}, loss = {loss:.8f}")
 
-    def _tells(self) -> bool:
-        """Whether the epoch that has just been recorded is one that `verbose` prints."""
+    def _tell(self, judged: bool) -> None:
+        """Print the epoch that has just been recorded, if it is one that `verbose` prints."""
         n = len(self.loss_curve_)
-        return bool(self.verbose) and (n == 1 or n % int(self.verbose) == 0)
+        if not self.verbose or (n > 1 and n % int(self.verbose) != 0):
+            return
+        print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
+        if judged:
+            print(f"Validation score: {self.history_['validation_score'][-1]:f}")
 
-    def _remember(self, loss: float, validation_loss: float, score: float, rate: float, since: float) -> float:
-        """A line in `history_`, of what began at the time `since`; gives the time now."""
+    def _remember(self, since: float, *values: float) -> float:
+        """A line in `history_`, of what began at the time `since`: all values but the last. Gives the time now."""
         now = perf_counter()
-        for name, value in zip(HISTORY, (loss, validation_loss, score, rate, now - since), strict=True):
+        for name, value in zip(HISTORY, (*values, now - since), strict=True):
             self.history_[name].append(value)
         return now
 
@@ -602,6 +723,8 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         """The loss and score of the weights as they are now on the rows held out, in the records too."""
         outputs = judged.forward(held_out.rows)
         loss = mean_loss(judged.network, outputs, held_out.Y, held_out.weights)
+        if self.out_activation_ != judged.network.out_activation_:
+            outputs = self._activated(outputs)
         if self.scoring == "loss":
             score = -loss
         elif not np.isfinite(outputs).all():
@@ -619,8 +742,6 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         self.validation_scores_.append(score)
         if score > self.best_validation_score_:
             self.best_validation_score_ = score
-        if self._tells():
-            print(f"Validation score: {score:f}")
         return loss, score
 
     # ---- L-BFGS --------------------------------------------------------------------------------------------------
@@ -628,7 +749,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
     def _minimise(self, network: MLP, sample: Sample, tasks: _Tasks | None) -> None:
         """Let SciPy's L-BFGS-B find the weights; Ctrl-C leaves those of the last iteration."""
         objective = Objective(network, sample.rows, sample.Y, sample.weights)
-        theta, stopped = objective.start, False
+        theta, norm, stopped = objective.start, np.nan, False
         time = perf_counter()
         deadline = self._deadline(time)
 
@@ -636,16 +757,19 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
             return objective.unpack(theta)
 
         def evaluate(point: Array) -> tuple[float, Array]:
+            nonlocal norm
             if tasks is not None:
                 tasks.begin(weights)
-            return objective(point)
+            loss, gradient = objective(point)
+            norm = float(np.linalg.norm(gradient))
+            return loss, gradient
 
         def iteration_ended(intermediate_result: OptimizeResult) -> None:
             nonlocal theta, stopped, time
             theta = intermediate_result.x.copy()
             self.loss_ = float(intermediate_result.fun)
             self.n_iter_ += 1
-            time = self._remember(self.loss_, np.nan, np.nan, np.nan, time)
+            time = self._remember(time, self.loss_, np.nan, np.nan, np.nan, norm)  # of the point evaluated last
             stopped = tasks is not None and tasks.end(weights)
             if not stopped and time >= deadline:
                 _warn_of_the_end("lbfgs", f"time ({self.max_time} seconds)")

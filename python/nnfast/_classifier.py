@@ -15,8 +15,9 @@ from sklearn.utils.class_weight import compute_class_weight, compute_sample_weig
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
+from nnfast import ops
 from nnfast._base import BaseMLP
-from nnfast._network import Array
+from nnfast._network import MLP, Array
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -49,12 +50,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         - 'hard_sigmoid' returns f(x) = x / 6 + 1/2, between 0 and 1.
         - 'softsign' returns f(x) = x / (1 + abs(x)).
 
-    solver : {'lbfgs', 'sgd', 'adam', 'adamw'}, default='adam'
+    solver : {'lbfgs', 'sgd', 'adam', 'adamw', 'nadam', 'rmsprop', 'adagrad', 'rprop'}, default='adam'
         How the weights are found.
 
         - 'sgd' is stochastic gradient descent, with momentum.
         - 'adam' is the method of Kingma and Ba [1]_, with bias correction.
-        - 'adamw' is 'adam' with another default of ``weight_decay``. Not in scikit-learn.
+        - 'adamw' is 'adam' with another default of ``weight_decay``. Neither it nor the next four are in scikit-learn.
+        - 'nadam' is 'adam' with Nesterov's momentum (Dozat 2016), which grows as in PyTorch.
+        - 'rmsprop' divides the gradient by the root of a running mean of its squares (Tieleman and Hinton 2012).
+        - 'adagrad' divides it by the root of the sum of its squares (Duchi, Hazan and Singer 2011).
+        - 'rprop' looks at the signs of the gradient (Riedmiller and Braun 1993, as iRprop-): each weight has a step of
+          its own, which begins with the learning rate, grows by 1.2 while its sign stays and halves when it changes.
+          All rows are one batch.
         - 'lbfgs' is L-BFGS-B of SciPy, a quasi-Newton method on all rows at once. Good for small data. It has no
           ``partial_fit``, and neither early stopping nor validation.
 
@@ -63,8 +70,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         the number of rows of a batch.
 
     batch_size : int or 'auto', default='auto'
-        Rows of a mini-batch. 'auto' means ``min(200, n_samples)``. The last batch of an epoch is shorter when the rows
-        do not divide evenly.
+        Rows of a mini-batch. 'auto' means ``min(200, n_samples)``, or all with ``solver='rprop'``. The last batch
+        of an epoch is shorter when the rows do not divide evenly.
 
     learning_rate : {'constant', 'invscaling', 'adaptive', 'cosine', 'one_cycle', 'exponential', 'step'} or callable, \
             default='constant'
@@ -133,13 +140,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         The share of the rows set aside by ``early_stopping``, in [0, 1).
 
     beta_1 : float, default=0.9
-        Decay of Adam's running mean of gradients, in [0, 1).
+        Decay of Adam's and NAdam's running mean of gradients, in [0, 1).
 
     beta_2 : float, default=0.999
-        Decay of Adam's running mean of squared gradients, in [0, 1).
+        Decay of Adam's and NAdam's running mean of squared gradients, in [0, 1).
 
     epsilon : float, default=1e-8
-        Added to the denominator of Adam's step for numerical stability.
+        Added to the denominator of the steps of Adam, NAdam, RMSprop and Adagrad for numerical stability.
 
     n_iter_no_change : int or inf, default=10
         How many epochs in a row may pass without an improvement of ``tol``.
@@ -221,9 +228,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     averaging_decay : float, default=0.9
         How much of ``averaging='ema'`` an epoch keeps, in [0, 1); its weights get the rest. Not in scikit-learn.
 
-    loss : {'log_loss', 'focal'}, default='log_loss'
-        What to minimise: the log-loss, or the focal loss [10]_, in which a row whose class has probability p counts
-        ``(1 - p) ** focal_gamma`` times as much. Not in scikit-learn.
+    loss : {'log_loss', 'focal'} or callable, default='log_loss'
+        What to minimise. Not in scikit-learn.
+
+        - 'log_loss': minus the logarithm of the probability p of the row's class.
+        - 'focal': ``(1 - p) ** focal_gamma`` times that [10]_.
+        - A function ``loss(y, raw) -> (loss, gradient)`` of one's own, called once for each batch. ``raw``, of shape
+          (n, n_outputs), is what the softmax or the logistic function makes probabilities of; y is what these should
+          be, 0 or 1, of the same shape, and one column when there are two classes. The loss has the shape (n,), and the
+          gradient, for ``raw``, is that of each row's loss; or it is one number for the batch, with its gradient, and
+          then there are no sample weights. The first batch is used to compare it with finite differences: ValueError
+          when they do not agree.
 
     focal_gamma : float, default=2.0
         The exponent of ``loss='focal'``, 0 or above; with 0 it is the log-loss. Not in scikit-learn.
@@ -239,6 +254,24 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         multiplied by ``1 - learning rate * weight_decay``, whatever the batch size. None means 0.01 with
         ``solver='adamw'``, as in PyTorch, and 0 otherwise; ``alpha`` acts besides. ``solver='lbfgs'`` takes no other
         than 0. Not in scikit-learn.
+
+    rho : float, default=0.99
+        How much of its running mean of squares ``solver='rmsprop'`` keeps in a step, in [0, 1). Not in scikit-learn.
+
+    l1 : float, default=0.0
+        Strength of the L1 penalty on the weights (not on the intercepts): ``l1 * sum of absolute values``, divided by
+        the number of rows of a batch. Each step ends by drawing the weights towards 0, where those stay whose gradient
+        is smaller than that of the penalty: some become exactly 0 [13]_. Not with ``solver='lbfgs'``. Not in
+        scikit-learn.
+
+    clip_value : float or None, default=None
+        Elements of the gradient of the mean loss, that of ``alpha`` included, are kept within ``+-clip_value``. Not
+        with ``solver='lbfgs'``. Not in scikit-learn.
+
+    clip_norm : float or None, default=None
+        The largest Euclidean norm of the gradient, taken over all weights and intercepts: a larger gradient is scaled
+        to it, after ``clip_value``. inf does nothing, but ``history_`` then has the norm. Not with ``solver='lbfgs'``,
+        except inf. Not in scikit-learn.
 
     Attributes
     ----------
@@ -268,8 +301,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     history_ : dict of str to list of float
         The course of training, a number for each epoch, or for each iteration of L-BFGS: 'loss', 'validation_loss',
-        'validation_score' (NaN without validation rows), 'learning_rate' (that of the last step) and 'seconds' (since
-        the end of the last epoch). Goes on with ``warm_start`` and ``partial_fit``; ``pandas.DataFrame(history_)`` is a
+        'validation_score' (NaN without validation rows), 'learning_rate' (that of the last step), 'gradient_norm'
+        (the mean over the steps, before it is scaled; NaN unless ``clip_norm`` is given) and 'seconds' (since the end
+        of the last epoch). Goes on with ``warm_start`` and ``partial_fit``; ``pandas.DataFrame(history_)`` is a
         table of it. Not in scikit-learn.
 
     t_ : int
@@ -350,6 +384,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     .. [12] Loshchilov, I. and Hutter, F. "Decoupled weight decay regularization." ICLR (2019).
 
+    .. [13] Duchi, J. and Singer, Y. "Efficient online and batch learning using forward backward splitting." Journal of
+       Machine Learning Research 10 (2009).
+
     Examples
     --------
     >>> from nnfast import MLPClassifier
@@ -369,7 +406,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     _parameter_constraints: ClassVar[dict] = {
         **BaseMLP._parameter_constraints,
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
-        "loss": [StrOptions({"log_loss", "focal"})],
+        "loss": [StrOptions({"log_loss", "focal"}), callable],
         "focal_gamma": [Interval(Real, 0, None, closed="left")],
         "label_smoothing": [Interval(Real, 0, 1, closed="both")],
     }
@@ -417,6 +454,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         focal_gamma=2.0,
         label_smoothing=0.0,
         weight_decay=None,
+        rho=0.99,
+        l1=0.0,
+        clip_value=None,
+        clip_norm=None,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -458,6 +499,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.focal_gamma = focal_gamma
         self.label_smoothing = label_smoothing
         self.weight_decay = weight_decay
+        self.rho = rho
+        self.l1 = l1
+        self.clip_value = clip_value
+        self.clip_norm = clip_norm
 
     def _learn_target(self, y: Array, incremental: bool) -> None:
         if hasattr(self, "classes_") and self.warm_start:
@@ -509,17 +554,31 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return self.classes_[(outputs.ravel() > 0.5).astype(np.intp)]
         return self._label_binarizer.inverse_transform(outputs.ravel() if outputs.shape[1] == 1 else outputs)
 
-    def _network_loss(self) -> str:
-        multiclass = self._label_binarizer.y_type_.startswith("multiclass")
-        return self.loss if multiclass else f"binary_{self.loss}"
+    def _network_loss(self) -> Any:
+        return self.loss if callable(self.loss) or self._tells_one_class() else f"binary_{self.loss}"
+
+    def _tells_one_class(self) -> bool:
+        """Whether the outputs of a row, or of each column of y, are the probabilities of one thing."""
+        return self._label_binarizer.y_type_.startswith("multiclass")
 
     def _loss_parameters(self) -> dict[str, Any]:
-        return {"focal_gamma": self.focal_gamma, "output_groups": self._output_groups()}
+        return {"focal_gamma": self.focal_gamma, "output_groups": () if callable(self.loss) else self._output_groups()}
+
+    def _output_activation(self, network: MLP) -> str:
+        if network.own_loss is None:
+            return network.out_activation_
+        return "softmax" if self._tells_one_class() else "logistic"
+
+    def _activated(self, raw: Array) -> Array:
+        if self.out_activation_ == "logistic":
+            return ops.sigmoid(raw)
+        groups = np.cumsum(self._output_groups())[:-1]
+        return np.hstack([ops.softmax(np.ascontiguousarray(group)) for group in np.split(raw, groups, axis=1)])
 
     def _training_target(self, Y: Array) -> Array:
         if self.label_smoothing == 0:
             return Y
-        if self._label_binarizer.y_type_.startswith("multiclass"):
+        if self._tells_one_class():
             sizes = self._output_groups() or (Y.shape[1],)
             n_classes = np.repeat(sizes, sizes)
         else:

@@ -36,6 +36,7 @@ cdef extern from "nnfast.h" nogil:
     const char *nnf_activation_name(int activation)
     const char *nnf_loss_name(int loss)
     const char *nnf_solver_name(int solver)
+    int nnf_solver_states(int solver)
     double nnf_activation_argument(int activation)
 
     int nnf_processors()
@@ -69,6 +70,9 @@ cdef extern from "nnfast.h" nogil:
         int loss
         int solver
         double alpha
+        double l1
+        double clip_value
+        double clip_norm
         double momentum
         double beta_1
         double beta_2
@@ -102,13 +106,16 @@ cdef extern from "nnfast.h" nogil:
         const nnf_index *order
         nnf_index batch
         const double *rates
+        const double *gradient_rates
         const double *decays
         uint64_t noise
         int (*poll)() except -1 nogil
 
-    ctypedef struct nnf_loss_sum:
+    ctypedef struct nnf_progress:
         double data
         double penalty
+        double norms
+        nnf_index rows
         nnf_index steps
 
     ctypedef struct nnf_network:
@@ -124,9 +131,13 @@ cdef extern from "nnfast.h" nogil:
     nnf_status nnf_network_forward(const nnf_network *network, const nnf_rows *X, void *out,
                                    int (*poll)() except -1 nogil) except NNF_INTERRUPTED
     nnf_status nnf_network_train_epoch(nnf_network *network, const nnf_epoch *epoch,
-                                       nnf_loss_sum *loss) except NNF_INTERRUPTED
+                                       nnf_progress *progress) except NNF_INTERRUPTED
     nnf_status nnf_network_gradients(nnf_network *network, const nnf_data *data, int (*poll)() except -1 nogil,
-                                     nnf_loss_sum *loss) except NNF_INTERRUPTED
+                                     nnf_progress *loss) except NNF_INTERRUPTED
+    nnf_status nnf_network_step_forward(nnf_network *network, const nnf_epoch *batch, int learning, void *raw,
+                                        double *penalty) except NNF_INTERRUPTED
+    nnf_status nnf_network_step_backward(nnf_network *network, const nnf_epoch *batch, int learning,
+                                         const void *gradient, nnf_progress *progress) except NNF_INTERRUPTED
 
     # ---- order of the rows ----
 

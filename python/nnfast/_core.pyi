@@ -12,6 +12,7 @@ ACTIVATIONS: Final[tuple[str, ...]]
 ARGUMENTS: Final[dict[str, float]]
 LOSSES: Final[tuple[str, ...]]
 SOLVERS: Final[tuple[str, ...]]
+N_STATES: Final[dict[str, int]]
 PARAMETERS: Final[int]
 STATE_1: Final[int]
 STATE_2: Final[int]
@@ -73,6 +74,9 @@ class Network:
         solver: str,
         *,
         alpha: float = ...,
+        l1: float = ...,
+        clip_value: float = ...,
+        clip_norm: float = ...,
         momentum: float = ...,
         beta_1: float = ...,
         beta_2: float = ...,
@@ -101,9 +105,32 @@ class Network:
         weights: NDArray[Any] | None = ...,
         noise: int = ...,
         decays: NDArray[Any] | None = ...,
+        gradient_rates: NDArray[Any] | None = ...,
+        begun: Sequence[float] | None = ...,
     ) -> tuple[float, float, int]: ...
     @property
     def steps(self) -> int: ...
+    @property
+    def progress(self) -> tuple[float, float, float, int, int]: ...
+    @progress.setter
+    def progress(self, value: Sequence[float]) -> None: ...
+    def step_forward(
+        self, X: _Inputs, order: NDArray[Any] | None, raw: NDArray[Any], learning: bool = ..., noise: int = ...
+    ) -> float: ...
+    def step_backward(
+        self,
+        X: _Inputs,
+        order: NDArray[Any] | None,
+        gradient: NDArray[Any],
+        loss: float,
+        penalty: float,
+        rate: float = ...,
+        weights: NDArray[Any] | None = ...,
+        learning: bool = ...,
+        noise: int = ...,
+        decay: float = ...,
+        gradient_rate: float = ...,
+    ) -> None: ...
     def gradients(self, X: _Inputs, Y: NDArray[Any], weights: NDArray[Any] | None = ...) -> tuple[float, float]: ...
     def hold(self, X: _Inputs, Y: NDArray[Any], weights: NDArray[Any] | None = ...) -> None: ...
     def value(self, theta: NDArray[Any], gradient: NDArray[Any]) -> tuple[float, float]: ...

@@ -133,6 +133,8 @@ ARGUMENTS = {
 }
 LOSSES = _names(nnf_loss_name)
 SOLVERS = _names(nnf_solver_name)
+# How many of STATE_1 and STATE_2 each has.
+N_STATES = {name: nnf_solver_states(i) for i, name in enumerate(SOLVERS)}
 PARAMETERS = NNF_PARAMETERS
 STATE_1 = NNF_STATE_1
 STATE_2 = NNF_STATE_2
@@ -308,25 +310,69 @@ cdef class _Rows:
 
 
 cdef class _Data:
-    """The nnf_data of rows X, targets Y (n, n_out) with contiguous rows, and weights (n,) of float64 or None."""
+    """The nnf_data of rows X, targets Y (n, n_out) with contiguous rows, or None for those of a loss that the engine
+    does not know, and weights (n,) of float64 or None."""
 
     cdef nnf_data data
     cdef list views
 
     def __cinit__(self, X, Y, weights, str format, nnf_index n_in, nnf_index n_out):
         cdef _Rows rows = _Rows(X, format, n_in)
-        cdef _View y = _view(Y, "Y", format, 2), w
-        self.views = [rows, y]
+        cdef _View y, w
+        self.views = [rows]
         self.data.X = rows.rows
-        _require_shape(y, "Y", rows.rows.n, n_out)
-        self.data.Y = y.buffer.buf
-        self.data.ldy = _row_distance(y, "Y")
+        self.data.ldy = n_out
+        if Y is not None:
+            y = _view(Y, "Y", format, 2)
+            self.views.append(y)
+            _require_shape(y, "Y", rows.rows.n, n_out)
+            self.data.Y = y.buffer.buf
+            self.data.ldy = _row_distance(y, "Y")
         if weights is not None:
             w = _view(weights, "weights", "d", 1)
             self.views.append(w)
             _require_shape(w, "weights", rows.rows.n)
             _require_contiguous(w, "weights")
             self.data.weights = <const double *>w.buffer.buf
+
+
+cdef class _Epoch:
+    """The nnf_epoch over these data, in batches of 1 row or more, and what it points to.
+
+    order (n,) int64 or None: the rows to visit. The noise says which units are dropped.
+    """
+
+    cdef nnf_epoch epoch
+    cdef double step[3]  # rate, gradient rate and decay of an epoch of one step
+    cdef list views
+
+    def __cinit__(self, _Data data, order, nnf_index batch_size, uint64_t noise):
+        cdef _View o
+        self.views = [data]
+        self.epoch.data = data.data
+        self.epoch.n = data.data.X.n
+        if order is not None:
+            o = _view(order, "order", "q", 1)
+            _require_contiguous(o, "order")
+            self.views.append(o)
+            self.epoch.order = <const nnf_index *>o.buffer.buf
+            self.epoch.n = o.buffer.shape[0]
+        if batch_size < 1:
+            raise ValueError("batch_size must be at least 1")
+        self.epoch.batch = batch_size
+        self.epoch.rates = &self.step[0]
+        self.epoch.gradient_rates = &self.step[1]
+        self.epoch.decays = &self.step[2]
+        self.epoch.noise = noise
+        self.epoch.poll = _poll
+
+    cdef const double *of_batches(self, array, str name) except NULL:
+        """The elements of an array (batches,) of float64."""
+        cdef _View view = _view(array, name, "d", 1)
+        _require_shape(view, name, self.epoch.n // self.epoch.batch + (self.epoch.n % self.epoch.batch != 0))
+        _require_contiguous(view, name)
+        self.views.append(view)
+        return <const double *>view.buffer.buf
 
 
 cdef class _Description:
@@ -624,17 +670,22 @@ cdef class Network:
     cdef _Description description
     cdef _Data held
     cdef double *dropout
-    cdef readonly nnf_index steps  # finished in the last epoch, also when it was interrupted
+    cdef nnf_progress reached  # by the last epoch
+    cdef readonly nnf_index steps  # taken since this network was made
 
-    def __cinit__(self, str format, sizes, activations, str loss, str solver, *, double alpha=0.0, double momentum=0.9,
-                  double beta_1=0.9, double beta_2=0.999, double epsilon=1e-8, groups=(), dropout=(),
-                  nnf_index max_batch=1, bint sparse=False, bint keep_gradients=False, int n_threads=1,
+    def __cinit__(self, str format, sizes, activations, str loss, str solver, *, double alpha=0.0, double l1=0.0,
+                  double clip_value=0.0, double clip_norm=0.0, double momentum=0.9, double beta_1=0.9,
+                  double beta_2=0.999, double epsilon=1e-8, groups=(), dropout=(), nnf_index max_batch=1,
+                  bint sparse=False, bint keep_gradients=False, int n_threads=1,
                   double huber_delta=1.0, double tweedie_power=1.5, double focal_gamma=2.0, levels=(0.5,)):
         self.description = _Description(format, sizes, activations, groups, n_threads)
         cdef nnf_config *config = &self.description.config
         config.loss = _row(LOSSES, loss, "loss")
         config.solver = _row(SOLVERS, solver, "solver")
         config.alpha = alpha
+        config.l1 = l1
+        config.clip_value = clip_value
+        config.clip_norm = clip_norm
         config.momentum = momentum
         config.beta_1 = beta_1
         config.beta_2 = beta_2
@@ -687,54 +738,94 @@ cdef class Network:
         cdef _Description d = self.description
         return _Data(X, Y, weights, d.format, d.sizes[0], d.sizes[d.config.n_layers])
 
-    def train_epoch(self, X, Y, order, nnf_index batch_size, rates, weights=None, uint64_t noise=0, decays=None):
-        """One pass over rows X with Y and weights (see _Data); order (n,) int64 or None; rates (batches,) float64. The
-        noise says which units are dropped. A step begins by taking off its part of each weight, decays (batches,)
-        float64 or None.
+    def train_epoch(self, X, Y, order, nnf_index batch_size, rates, weights=None, uint64_t noise=0, decays=None,
+                    gradient_rates=None, begun=None):
+        """One pass over rows X with Y and weights (see _Data) in this order (see _Epoch). rates, gradient_rates, decays
+        (batches,) float64, the last two or None: see nnf_epoch. `begun` is the `progress` of an epoch that was
+        interrupted, to go on with the same arguments.
 
         Returns (data, penalty, steps): sums over the rows of their losses, and the number of steps done. After an
         exception from a signal handler the parameters are those of the last finished step.
         """
-        cdef _Data data = self._data(X, Y, weights)
-        cdef _View o, c, r = _view(rates, "rates", "d", 1)
-        cdef nnf_epoch epoch
-        cdef nnf_loss_sum loss
+        cdef _Epoch epoch
         cdef nnf_status status
-        self.steps = 0
-        epoch.data = data.data
-        epoch.n = data.data.X.n
-        epoch.order = NULL
-        if order is not None:
-            o = _view(order, "order", "q", 1)
-            _require_contiguous(o, "order")
-            epoch.order = <const nnf_index *>o.buffer.buf
-            epoch.n = o.buffer.shape[0]
-        if batch_size < 1:
-            raise ValueError("batch_size must be at least 1")
-        epoch.batch = batch_size
-        _require_shape(r, "rates", epoch.n // batch_size + (epoch.n % batch_size != 0))
-        _require_contiguous(r, "rates")
-        epoch.rates = <const double *>r.buffer.buf
-        epoch.noise = noise
-        epoch.decays = NULL
+        data, penalty, norms, rows, steps = (0, 0, 0, 0, 0) if begun is None else begun
+        self.reached = nnf_progress(data, penalty, norms, rows, steps)
+        epoch = _Epoch(self._data(X, Y, weights), order, batch_size, noise)
+        epoch.epoch.rates = epoch.of_batches(rates, "rates")
+        epoch.epoch.gradient_rates = NULL
+        epoch.epoch.decays = NULL
+        if gradient_rates is not None:
+            epoch.epoch.gradient_rates = epoch.of_batches(gradient_rates, "gradient_rates")
         if decays is not None:
-            c = _view(decays, "decays", "d", 1)
-            _require_shape(c, "decays", r.buffer.shape[0])
-            _require_contiguous(c, "decays")
-            epoch.decays = <const double *>c.buffer.buf
-        epoch.poll = _poll
+            epoch.epoch.decays = epoch.of_batches(decays, "decays")
         try:
             with nogil:
-                status = nnf_network_train_epoch(self.network, &epoch, &loss)
+                status = nnf_network_train_epoch(self.network, &epoch.epoch, &self.reached)
         finally:
-            self.steps = loss.steps
+            self.steps += self.reached.steps - steps
         _check(status)
-        return loss.data, loss.penalty, loss.steps
+        return self.reached.data, self.reached.penalty, self.reached.steps
+
+    @property
+    def progress(self):
+        """(data, penalty, norms, rows, steps) of the last epoch, also when it was interrupted: see nnf_progress."""
+        cdef nnf_progress *reached = &self.reached
+        return reached.data, reached.penalty, reached.norms, reached.rows, reached.steps
+
+    @progress.setter
+    def progress(self, value):
+        data, penalty, norms, rows, steps = value
+        self.reached = nnf_progress(data, penalty, norms, rows, steps)
+
+    def step_forward(self, X, order, raw, bint learning=True, uint64_t noise=0):
+        """A step with a loss that the engine does not know begins: raw (n, n_out), contiguous, = the outputs before
+        their activation, for the rows X[order], or all. Returns the penalty, to be divided by what the rows weigh."""
+        cdef _Epoch batch = self._batch(X, order, None, noise)
+        cdef _View r = self._raw(raw, "raw", batch.epoch.n, True)
+        cdef double penalty
+        cdef nnf_status status
+        with nogil:
+            status = nnf_network_step_forward(self.network, &batch.epoch, learning, r.buffer.buf, &penalty)
+        _check(status)
+        return penalty
+
+    def step_backward(self, X, order, gradient, double loss, double penalty, double rate=0.0, weights=None,
+                      bint learning=True, uint64_t noise=0, double decay=0.0, double gradient_rate=0.0):
+        """The step ends: gradient (n, n_out), contiguous, is that of each row's loss for `raw`. With learning the
+        weights take the step, else the gradients wait for store(GRADIENTS, ...). `progress` goes on by the batch, whose
+        mean loss and penalty are given.
+        """
+        cdef _Epoch batch = self._batch(X, order, weights, noise)
+        cdef _View g = self._raw(gradient, "gradient", batch.epoch.n, False)
+        cdef nnf_progress reached = self.reached
+        cdef double n = batch.epoch.n
+        cdef nnf_status status
+        batch.step[0], batch.step[1], batch.step[2] = rate, gradient_rate, decay
+        with nogil:
+            status = nnf_network_step_backward(self.network, &batch.epoch, learning, g.buffer.buf, &reached)
+        _check(status)
+        if reached.steps > self.reached.steps:
+            reached.data += n * loss
+            reached.penalty += n * penalty
+            self.steps += learning
+        self.reached = reached
+
+    cdef _Epoch _batch(self, X, order, weights, uint64_t noise):
+        """An epoch of one step, without targets."""
+        cdef _Data data = self._data(X, None, weights)
+        return _Epoch(data, order, max(1, data.data.X.n if order is None else len(order)), noise)
+
+    cdef _View _raw(self, array, str name, nnf_index n, bint writable):
+        cdef _View view = _view(array, name, self.description.format, 2, writable)
+        _require_shape(view, name, n, self.description.sizes[self.description.config.n_layers])
+        _require_contiguous(view, name)
+        return view
 
     def gradients(self, X, Y, weights=None):
         """(data, penalty): sums over the rows. The gradients of their mean wait for store(GRADIENTS, ...)."""
         cdef _Data data = self._data(X, Y, weights)
-        cdef nnf_loss_sum loss
+        cdef nnf_progress loss
         cdef nnf_status status
         with nogil:
             status = nnf_network_gradients(self.network, &data.data, _poll, &loss)
@@ -748,7 +839,7 @@ cdef class Network:
     def value(self, theta, gradient):
         """As load(PARAMETERS), gradients and store(GRADIENTS) with all parameters in one vector, contiguous."""
         cdef _Data data = self.held
-        cdef nnf_loss_sum loss
+        cdef nnf_progress loss
         cdef nnf_status status
         if data is None:
             raise ValueError("no data are held yet")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from numbers import Real
 from operator import index
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from nnfast import _core
+from nnfast._own_loss import OwnLoss
 from nnfast._threads import resolve_threads
 
 Array = NDArray[Any]
@@ -37,7 +38,7 @@ Activation: TypeAlias = str | tuple[str, float]
 
 # Powers of the Tweedie deviance at which it is that of a distribution with a loss of its own.
 _TWEEDIE: dict[float, str] = {0: "squared_error", 1: "poisson", 2: "gamma"}
-STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw")
+STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "rprop")
 _SYNONYMS = {"sigmoid": "logistic"}
 # exp would need a loss of its own to go with; step has no slope to learn by.
 HIDDEN_ACTIVATIONS = tuple(name for name in _core.ACTIVATIONS if name not in ("step", "exp", "softmax", "ordered"))
@@ -284,6 +285,42 @@ def _rest(beta: float, t: NDArray[np.int64]) -> Any:
     return 1.0 if beta ** float(t[0]) < 2.0**-54 else 1 - beta**t
 
 
+def _nadam_momentum(beta_1: float, t: NDArray[np.int64]) -> tuple[Array, Array]:
+    """Of the steps t, which follow each other: the momentum mu_t (Dozat 2016, section 3.2, with the figures of
+    PyTorch) and 1 - mu_1 mu_2 ... mu_t."""
+
+    def momentum(t: NDArray[np.int64]) -> Array:
+        return np.asarray(beta_1 * (1 - 0.5 * 0.96 ** (0.004 * t)))
+
+    begin, end = int(t[0]), int(t[-1]) + 1
+    # As all of them are below beta_1, their product cannot be told from 0 after so many.
+    last = end if beta_1 == 0 else min(end, 2 + int(np.ceil(54 * np.log(2) / -np.log(beta_1))))
+    rest = np.ones(len(t))
+    rest[: max(0, last - begin)] -= np.cumprod(momentum(np.arange(1, last)))[begin - 1 :]
+    return momentum(t), rest
+
+
+class _Rates(NamedTuple):
+    """What the engine needs to know of the steps of an epoch: see nnf_epoch in csrc/nnfast.h."""
+
+    rates: NDArray[np.float64]
+    gradient_rates: NDArray[np.float64] | None
+    decays: NDArray[np.float64] | None
+
+    def of_step(self, k: int) -> list[float]:
+        return [0.0 if values is None else float(values[k]) for values in self]
+
+
+class Progress(NamedTuple):
+    """How far an epoch has come: see nnf_progress in csrc/nnfast.h."""
+
+    data: float = 0.0  # } sums over the rows of their losses
+    penalty: float = 0.0  # } and of the penalties
+    norms: float = 0.0  # sum over the steps of the norm of the gradient
+    rows: int = 0
+    steps: int = 0
+
+
 class Training:
     """A network while it is trained: its weights are packed in the engine from ``__enter__`` to ``__exit__``.
 
@@ -306,6 +343,7 @@ class Training:
     def __enter__(self) -> Self:
         network = self.network
         network._plan = Plan()  # which would hold on to the old weights
+        self._begin = network.n_steps_
         self._engine = network._engine(self.max_batch, sparse=self.sparse)
         for part, state in zip((_core.STATE_1, _core.STATE_2), network._state, strict=False):
             self._engine.load(part, *state)
@@ -315,6 +353,7 @@ class Training:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         network = self.network
+        network.n_steps_ = self._n_steps
         if not self._settled:
             self.settle()
         network._state = [self.snapshot(part) for part in (_core.STATE_1, _core.STATE_2)[: network._n_states()]]
@@ -327,6 +366,22 @@ class Training:
         self.network.coefs_, self.network.intercepts_ = self.snapshot() if weights is None else weights
         self._settled = True
 
+    @property
+    def progress(self) -> Progress:
+        """How far the epoch has come, also when it was interrupted.
+
+        It and the number of steps are the engine's, which changes them together with the weights.
+        """
+        return Progress(*self._engine.progress)
+
+    @progress.setter
+    def progress(self, progress: Progress) -> None:
+        self._engine.progress = progress
+
+    @property
+    def _n_steps(self) -> int:
+        return self._begin + self._engine.steps
+
     def epoch(
         self,
         X: Rows,
@@ -334,7 +389,8 @@ class Training:
         batch_size: int,
         order: NDArray[np.int64] | None = None,
         weights: NDArray[np.float64] | None = None,
-    ) -> tuple[float, float]:
+        begun: Progress | None = None,
+    ) -> tuple[float, float, float]:
         """One pass in mini-batches.
 
         Parameters
@@ -350,23 +406,63 @@ class Training:
         weights : array (n_rows,) of float64, optional
             How much each row counts. A batch divides by the sum of its weights in place of its number of rows; one
             whose sum is 0 is skipped.
+        begun : Progress, optional
+            Of an epoch that was interrupted: with the same arguments it goes on as if nothing had been.
 
         Returns
         -------
-        (data, penalty) : floats
-            Means over the batches, by their number of rows, of the loss, summed over outputs, and of the L2 penalty,
-            each with the parameters before the step of the batch.
+        (data, penalty, norm) : floats
+            Means over the batches, by their number of rows, of the loss, summed over outputs, and of the penalties,
+            each with the parameters before the step of the batch; and the mean over the steps of the norm of the
+            gradient, NaN without `clip_norm`.
         """
         network = self.network
         n = X.shape[0] if order is None else order.shape[0]
-        rates = network._rates(-(-n // batch_size))
-        try:
-            data, penalty, _ = self._engine.train_epoch(
-                X, Y, order, batch_size, rates, weights, network._noise(), network._decays(len(rates))
+        if network.solver == "rprop" and batch_size < n:
+            raise ValueError(f"rprop compares the signs of gradients: it needs all {n} rows in a batch")
+        self.progress = begun = Progress() if begun is None else begun
+        first = self._n_steps - begun.steps  # the epoch began with this step
+        rates = network._rates(first, -(-n // batch_size))
+        noise = network._noise(first)
+        if network.own_loss is None:
+            self._engine.train_epoch(
+                X, Y, order, batch_size, rates.rates, weights, noise, rates.decays, rates.gradient_rates, begun
             )
-        finally:
-            network.n_steps_ += self._engine.steps
-        return data / n, penalty / n
+        else:
+            self._epoch_of_own_loss(network.own_loss, X, Y, batch_size, order, weights, rates, noise)
+        network.n_steps_ = self._n_steps
+        data, penalty, norms, _, steps = self.progress
+        return data / n, penalty / n, norms / steps if network.clip_norm is not None and steps else np.nan
+
+    def _epoch_of_own_loss(
+        self,
+        loss: OwnLoss,
+        X: Rows,
+        Y: Array,
+        batch_size: int,
+        order: NDArray[np.int64] | None,
+        weights: NDArray[np.float64] | None,
+        rates: _Rates,
+        noise: int,
+    ) -> None:
+        """The epoch, step by step, on from `progress`."""
+        if order is None:
+            order = np.arange(X.shape[0], dtype=np.int64)
+        engine, size = self._engine, Y.shape[1]
+        while (progress := self.progress).rows < len(order):
+            rows = order[progress.rows : progress.rows + batch_size]
+            row_weights = None if weights is None else weights[rows]
+            total = len(rows) if row_weights is None else row_weights.sum()
+            raw = np.zeros((len(rows), size), self.network.dtype)
+            if total != 0:
+                penalty = engine.step_forward(X, rows, raw, noise=noise) / total
+                mean, gradient = loss(Y[rows], raw, row_weights)
+            else:  # no step, and so no loss
+                penalty, mean, gradient = 0.0, 0.0, raw
+            rate, gradient_rate, decay = rates.of_step(min(progress.steps, len(rates.rates) - 1))
+            engine.step_backward(
+                X, rows, gradient, mean, penalty, rate, weights, noise=noise, decay=decay, gradient_rate=gradient_rate
+            )
 
     def forward(self, X: Rows) -> Array:
         """Outputs (n, n_out) with the weights as they are now, for rows X as in `epoch`."""
@@ -402,12 +498,22 @@ class Objective:
         self.start = np.concatenate([p.ravel() for p in network.coefs_ + network.intercepts_]).astype(np.float64)
         self._n_rows = X.shape[0]
         self._engine = network._engine(self._n_rows, sparse=isinstance(X, SparseRows), keep_gradients=True)
-        self._engine.hold(X, Y, _row_weights(weights))
+        self._data = X, Y, _row_weights(weights)
+        if network.own_loss is None:
+            self._engine.hold(*self._data)
 
     def __call__(self, theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """The mean loss, summed over outputs, with the penalty; and its gradient, shaped like theta."""
-        gradient = np.empty(theta.size, self.network.dtype)
-        data, penalty = self._engine.value(theta.astype(self.network.dtype, copy=False), gradient)
+        network = self.network
+        if network.own_loss is None:
+            gradient = np.empty(theta.size, network.dtype)
+            data, penalty = self._engine.value(theta.astype(network.dtype, copy=False), gradient)
+        else:
+            self._engine.load(_core.PARAMETERS, *self.unpack(theta))
+            data, penalty = network._gradients(self._engine, *self._data)
+            parts = network._empty_parameters()
+            self._engine.store(_core.GRADIENTS, *parts)
+            gradient = np.concatenate([part.ravel() for part in (*parts[0], *parts[1])])
         return (data + penalty) / self._n_rows, gradient.astype(np.float64, copy=False)
 
     def unpack(self, theta: NDArray[np.float64]) -> tuple[list[Array], list[Array]]:
@@ -435,7 +541,7 @@ class MLP:
         "leaky_relu", "elu", "selu", "gelu" (exact), "silu", "mish", "softplus", "hard_sigmoid" or "softsign"; see
         `nnfast.ops`. ``("leaky_relu", 0.1)`` has slope 0.1 for negative input in place of 0.01, ``("elu", 0.5)`` the
         limit -0.5 in place of -1.
-    loss : str, default="squared_error"
+    loss : str or callable, default="squared_error"
         Of an output y against its target t, with d = y - t; summed over outputs, averaged over rows. It decides the
         output activation.
 
@@ -453,9 +559,18 @@ class MLP:
         - "quantile", "ordered": ``max(-q d, (1 - q) d)``, the pinball loss of the levels q in ``quantile``. The outputs
           of a target stand side by side, one for each level, each the one before plus ``log(1 + exp(z))``: they
           cannot cross. The target is repeated for each.
-    solver : {"adam", "sgd", "adamw"}, default="adam"
+        - A function ``loss(Y, raw) -> (loss, gradient)`` of one's own, called once a batch; the outputs are ``raw``,
+          identity. Y, raw and gradient have the shape (rows, n_out) and the network's dtype. The loss has the shape
+          (rows,), of each row by itself, and then the gradient is that of each row's loss; or it is a number, the mean
+          loss of the batch as a whole, and the gradient is its gradient. The latter takes no weights of rows. The first
+          batch is used to check the gradient against finite differences.
+    solver : {"adam", "sgd", "adamw", "nadam", "rmsprop", "adagrad", "rprop"}, default="adam"
         Kingma and Ba (2015), or stochastic gradient descent with momentum. "adamw" is "adam" with another default of
-        ``weight_decay`` (Loshchilov and Hutter 2019).
+        ``weight_decay`` (Loshchilov and Hutter 2019). "nadam" is Adam with Nesterov's momentum (Dozat 2016; the
+        momentum grows as in PyTorch), "rmsprop" divides the gradient by the root of a running mean of its squares
+        (Tieleman and Hinton 2012), "adagrad" by that of their sum (Duchi et al. 2011). "rprop" looks at signs only:
+        each weight has a step of its own, which begins with the learning rate and grows by 1.2 as long as the sign
+        stays, and halves when it changes (Riedmiller and Braun 1993, iRprop-); all rows must be one batch.
     alpha : float, default=0.0
         L2 penalty ``alpha / 2 * sum(W**2) / rows of the batch``, as scikit-learn weighs it. Intercepts are free.
     dtype : {"float32", "float64"}, default="float32"
@@ -471,7 +586,7 @@ class MLP:
     nesterovs_momentum : bool, default=True
         For "sgd" with momentum > 0.
     beta_1, beta_2, epsilon : float, default=0.9, 0.999, 1e-8
-        For "adam" and "adamw".
+        For "adam", "adamw" and "nadam"; epsilon also for "rmsprop" and "adagrad".
     output_groups : sequence of int, default=()
         For "log_loss": sizes of the groups of outputs that each have a softmax of their own, for several things to be
         told at once. Empty: one softmax over all outputs. "focal" likewise; "quantile" finds its own.
@@ -499,6 +614,17 @@ class MLP:
     weight_decay : float or None, default=None
         Before each step the weights are multiplied by ``1 - learning_rate * weight_decay``, whatever the batch size.
         Intercepts are free, and the loss has no part of it. None: 0.01 with "adamw", 0 otherwise.
+    rho : float, default=0.99
+        How much of the running mean of squares "rmsprop" keeps in a step, in [0, 1).
+    l1 : float, default=0.0
+        L1 penalty ``l1 * sum(abs(W)) / rows of the batch``. Intercepts are free. Each step ends by drawing the weights
+        towards 0, so that those whose gradient is smaller stay 0: a proximal step (Duchi and Singer 2009), as long as
+        the step that a lasting gradient of that size would make; "rprop" stops at 0.
+    clip_value : float or None, default=None
+        Elements of the gradient of the mean loss, with that of alpha, are kept in ``+-clip_value``.
+    clip_norm : float or None, default=None
+        When the Euclidean norm of the gradient, over all weights and intercepts, is larger, the gradient is scaled to
+        it; after ``clip_value``. ``numpy.inf`` does nothing, but the estimators' ``history_`` then has the norm.
 
     Attributes
     ----------
@@ -514,7 +640,7 @@ class MLP:
     Raises
     ------
     ValueError
-        For an unknown name, a negative alpha or weight_decay, a layer of size 0, fewer than two layers, groups or
+        For an unknown name, a negative alpha, l1 or weight_decay, a layer of size 0, fewer than two layers, groups or
         levels that do not fit the outputs, or a parameter of the loss out of range.
 
     Examples
@@ -537,7 +663,7 @@ class MLP:
         layer_sizes: Sequence[int],
         *,
         activation: Any = "relu",
-        loss: str = "squared_error",
+        loss: str | Callable[[Array, Array], tuple[Any, Any]] = "squared_error",
         solver: str = "adam",
         alpha: float = 0.0,
         dtype: DTypeLike = "float32",
@@ -558,12 +684,19 @@ class MLP:
         focal_gamma: float = 2.0,
         quantile: float | Sequence[float] = 0.5,
         weight_decay: float | None = None,
+        rho: float = 0.99,
+        l1: float = 0.0,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
     ) -> None:
         self.layer_sizes = tuple(index(size) for size in layer_sizes)
         if len(self.layer_sizes) < 2 or min(self.layer_sizes) < 1:
             raise ValueError(f"layer_sizes must hold at least two sizes, each at least 1, got {self.layer_sizes}")
         self.activation = activation
-        if loss not in OUTPUT_ACTIVATIONS:
+        self.own_loss = OwnLoss(loss) if callable(loss) else None
+        if callable(loss):
+            loss = "own"
+        elif loss not in OUTPUT_ACTIVATIONS:
             raise ValueError(f"unknown loss {loss!r}; there are {', '.join(OUTPUT_ACTIVATIONS)}")
         if solver not in STOCHASTIC_SOLVERS:
             raise ValueError(f"unknown solver {solver!r}; there are {', '.join(STOCHASTIC_SOLVERS)}")
@@ -573,6 +706,15 @@ class MLP:
             raise ValueError(f"alpha must not be negative, got {alpha}")
         if weight_decay is not None and not 0 <= weight_decay < np.inf:
             raise ValueError(f"weight_decay must be None or a finite number >= 0, got {weight_decay}")
+        if not 0 <= l1 < np.inf:
+            raise ValueError(f"l1 must be a finite number >= 0, got {l1}")
+        if l1 and solver == "sgd" and momentum == 1:
+            raise ValueError("l1 needs a momentum below 1: what a step does would never end")
+        for name, limit in (("clip_value", clip_value), ("clip_norm", clip_norm)):
+            if limit is not None and not limit > 0:
+                raise ValueError(f"{name} must be None or above 0, got {limit}")
+        if not 0 <= rho < 1:
+            raise ValueError(f"rho must be in [0, 1), got {rho}")
         self.dtype = np.dtype(dtype)
         if self.dtype not in _FORMATS:
             raise ValueError(f"dtype must be float32 or float64, got {self.dtype}")
@@ -608,8 +750,12 @@ class MLP:
         self.beta_2 = beta_2
         self.epsilon = epsilon
         self.weight_decay = weight_decay
+        self.rho = rho
+        self.l1 = l1
+        self.clip_value = clip_value
+        self.clip_norm = clip_norm
         self.learning_rate: float | NDArray[np.float64] = learning_rate_init
-        self.out_activation_ = OUTPUT_ACTIVATIONS[loss]
+        self.out_activation_ = OUTPUT_ACTIVATIONS.get(loss, "identity")
         self.n_steps_ = 0
         self._state: list[tuple[list[Array], list[Array]]] = []
         self._plan = Plan()
@@ -649,9 +795,9 @@ class MLP:
             draw = rng.integers if hasattr(rng, "integers") else rng.randint
             self._dropout_seed = int(draw(2**31 - 1))
 
-    def _noise(self) -> int:
-        """What says which units the next epoch drops."""
-        return 0 if self._dropout_seed is None else (self._dropout_seed << 32) + self.n_steps_
+    def _noise(self, step: int) -> int:
+        """What says which units an epoch drops that begins with this step."""
+        return 0 if self._dropout_seed is None else (self._dropout_seed << 32) + step
 
     def _check_loss_parameters(self) -> None:
         if not self.huber_delta > 0:
@@ -772,7 +918,7 @@ class MLP:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         max_batch = min(batch_size, rows.shape[0] if visits is None else len(visits))
         with self.training(max_batch, isinstance(rows, SparseRows)) as training:
-            data, penalty = training.epoch(rows, Y, batch_size, visits, weights)
+            data, penalty, _ = training.epoch(rows, Y, batch_size, visits, weights)
         return data + penalty
 
     def training(self, max_batch: int, sparse: bool = False) -> Training:
@@ -784,25 +930,28 @@ class MLP:
 
     def _engine_solver(self) -> str:
         if self.solver != "sgd":
-            return "adam"
+            return "adam" if self.solver == "adamw" else self.solver
         if self.momentum == 0:
             return "sgd"
         return "nesterov" if self.nesterovs_momentum else "momentum"
 
     def _n_states(self) -> int:
-        return {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2}[self._engine_solver()]
+        return _core.N_STATES[self._engine_solver()]
 
     def _engine(self, max_batch: int, sparse: bool = False, keep_gradients: bool = False) -> _core.Network:
         engine = _core.Network(
             _FORMATS[self.dtype],
             self.layer_sizes,
             self._activations(),
-            self.loss_name,
+            "squared_error" if self.own_loss else self.loss_name,  # the engine is not asked for it
             self._engine_solver(),
             alpha=self.alpha,
+            l1=self.l1,
+            clip_value=self.clip_value or 0.0,
+            clip_norm=self.clip_norm or 0.0,
             momentum=self.momentum,
             beta_1=self.beta_1,
-            beta_2=self.beta_2,
+            beta_2=self.rho if self.solver == "rmsprop" else self.beta_2,
             epsilon=self.epsilon,
             groups=self.output_groups,
             dropout=self.dropout if any(self.dropout) else (),
@@ -824,22 +973,29 @@ class MLP:
         coefs = [np.empty(shape, self.dtype) for shape in pairwise(sizes)]
         return coefs, [np.empty(n_out, self.dtype) for n_out in sizes[1:]]
 
-    def _rates(self, n_steps: int) -> NDArray[np.float64]:
-        """The learning rate of each of the next steps; Adam's with both its bias corrections."""
+    def _rates(self, first: int, n_steps: int) -> _Rates:
+        """Those of so many steps after the `first` ones, with the bias corrections of Adam and NAdam."""
         given = np.shape(self.learning_rate)
         if given not in ((), (n_steps,)):
             raise ValueError(f"learning_rate must be a number or an array ({n_steps},), one a step, got shape {given}")
-        if self.solver == "sgd":
-            return np.full(n_steps, self.learning_rate, np.float64)
-        t = np.arange(self.n_steps_ + 1, self.n_steps_ + n_steps + 1)
-        return np.full(n_steps, self.learning_rate * np.sqrt(_rest(self.beta_2, t)) / _rest(self.beta_1, t))
-
-    def _decays(self, n_steps: int) -> NDArray[np.float64] | None:
-        """The part of each weight that each of the next steps takes off: its learning rate times weight_decay."""
+        rate: Any = self.learning_rate
+        of_gradient: Any = None
+        if self.solver in ("adam", "adamw", "nadam"):
+            t = np.arange(first + 1, first + n_steps + 1)
+            rate = rate * np.sqrt(_rest(self.beta_2, t))
+        if self.solver in ("adam", "adamw"):
+            rate = rate / _rest(self.beta_1, t)
+        if self.solver == "nadam":
+            momentum, rest = _nadam_momentum(self.beta_1, np.append(t, t[-1:] + 1))
+            rate, of_gradient = rate * momentum[1:] / rest[1:], rate * (1 - momentum[:-1]) / rest[:-1]
         decay = self.weight_decay
         if decay is None:
             decay = 0.01 if self.solver == "adamw" else 0.0  # PyTorch's default
-        return np.full(n_steps, self.learning_rate * decay, np.float64) if decay else None
+        return _Rates(
+            np.full(n_steps, rate, np.float64),
+            None if of_gradient is None else np.full(n_steps, of_gradient, np.float64),
+            np.full(n_steps, self.learning_rate * decay, np.float64) if decay else None,
+        )
 
     def _data(self, X: Any, Y: ArrayLike, weights: ArrayLike | None) -> tuple[Rows, Array, NDArray[np.float64] | None]:
         rows, Y = as_rows(X, self.dtype), dense_rows(Y, self.dtype)
@@ -851,5 +1007,19 @@ class MLP:
         rows, Y, weights = self._data(X, Y, weights)
         n = rows.shape[0]
         engine = self._engine(max(1, n), sparse=isinstance(rows, SparseRows), keep_gradients=True)
-        data, penalty = engine.gradients(rows, Y, weights)
+        data, penalty = self._gradients(engine, rows, Y, weights)
         return (data + penalty) / n, engine
+
+    def _gradients(
+        self, engine: _core.Network, X: Rows, Y: Array, weights: NDArray[np.float64] | None
+    ) -> tuple[float, float]:
+        """Sums over the rows of their losses and of the penalty; the gradients of their mean wait in the engine."""
+        if self.own_loss is None:
+            return engine.gradients(X, Y, weights)
+        n = X.shape[0]
+        raw = np.empty((n, self.layer_sizes[-1]), self.dtype)
+        penalty = engine.step_forward(X, None, raw, learning=False) / (n if weights is None else weights.sum())
+        mean, gradient = self.own_loss(Y, raw, weights)
+        engine.progress = Progress()
+        engine.step_backward(X, None, gradient, mean, penalty, weights=weights, learning=False)
+        return engine.progress[:2]

@@ -24,8 +24,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     Parameters
     ----------
-    loss : {'squared_error', 'poisson', 'absolute_error', 'huber', 'log_cosh', 'gamma', 'tweedie', 'quantile'}, \
-            default='squared_error'
+    loss : {'squared_error', 'poisson', 'absolute_error', 'huber', 'log_cosh', 'gamma', 'tweedie', 'quantile'} or \
+            callable, default='squared_error'
         What to minimise, where d is the prediction less y. All but the first two are not in scikit-learn.
 
         - 'squared_error': half its square, ``d**2 / 2``.
@@ -36,6 +36,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         - 'gamma': half the gamma deviance; predicts an exponential and wants ``y > 0``.
         - 'tweedie': half the Tweedie deviance of ``tweedie_power``; predicts an exponential and wants ``y >= 0``.
         - 'quantile': the pinball loss of the levels in ``quantile`` [11]_. Those of one target never cross.
+        - A function ``loss(y, raw) -> (loss, gradient)`` of one's own, called once for each batch with y and the
+          predictions ``raw``, both of shape (n, n_outputs). The loss has the shape (n,), and the gradient is that of
+          each row's loss; or it is one number for the batch, with its gradient, and then there are no sample weights.
+          The first batch is used to compare it with finite differences: ValueError when they do not agree.
 
     hidden_layer_sizes : int or array-like of int, default=(100,)
         The number of neurons in each hidden layer. An int means one hidden layer; ``()`` means none, a linear model.
@@ -58,12 +62,18 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         - 'hard_sigmoid' returns f(x) = x / 6 + 1/2, between 0 and 1.
         - 'softsign' returns f(x) = x / (1 + abs(x)).
 
-    solver : {'lbfgs', 'sgd', 'adam', 'adamw'}, default='adam'
+    solver : {'lbfgs', 'sgd', 'adam', 'adamw', 'nadam', 'rmsprop', 'adagrad', 'rprop'}, default='adam'
         How the weights are found.
 
         - 'sgd' is stochastic gradient descent, with momentum.
         - 'adam' is the method of Kingma and Ba [1]_, with bias correction.
-        - 'adamw' is 'adam' with another default of ``weight_decay``. Not in scikit-learn.
+        - 'adamw' is 'adam' with another default of ``weight_decay``. Neither it nor the next four are in scikit-learn.
+        - 'nadam' is 'adam' with Nesterov's momentum (Dozat 2016), which grows as in PyTorch.
+        - 'rmsprop' divides the gradient by the root of a running mean of its squares (Tieleman and Hinton 2012).
+        - 'adagrad' divides it by the root of the sum of its squares (Duchi, Hazan and Singer 2011).
+        - 'rprop' looks at the signs of the gradient (Riedmiller and Braun 1993, as iRprop-): each weight has a step of
+          its own, which begins with the learning rate, grows by 1.2 while its sign stays and halves when it changes.
+          All rows are one batch.
         - 'lbfgs' is L-BFGS-B of SciPy, a quasi-Newton method on all rows at once. Good for small data. It has no
           ``partial_fit``, and neither early stopping nor validation.
 
@@ -72,8 +82,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         the number of rows of a batch.
 
     batch_size : int or 'auto', default='auto'
-        Rows of a mini-batch. 'auto' means ``min(200, n_samples)``. The last batch of an epoch is shorter when the rows
-        do not divide evenly.
+        Rows of a mini-batch. 'auto' means ``min(200, n_samples)``, or all with ``solver='rprop'``. The last batch
+        of an epoch is shorter when the rows do not divide evenly.
 
     learning_rate : {'constant', 'invscaling', 'adaptive', 'cosine', 'one_cycle', 'exponential', 'step'} or callable, \
             default='constant'
@@ -141,13 +151,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         The share of the rows set aside by ``early_stopping``, in [0, 1).
 
     beta_1 : float, default=0.9
-        Decay of Adam's running mean of gradients, in [0, 1).
+        Decay of Adam's and NAdam's running mean of gradients, in [0, 1).
 
     beta_2 : float, default=0.999
-        Decay of Adam's running mean of squared gradients, in [0, 1).
+        Decay of Adam's and NAdam's running mean of squared gradients, in [0, 1).
 
     epsilon : float, default=1e-8
-        Added to the denominator of Adam's step for numerical stability.
+        Added to the denominator of the steps of Adam, NAdam, RMSprop and Adagrad for numerical stability.
 
     n_iter_no_change : int or inf, default=10
         How many epochs in a row may pass without an improvement of ``tol``.
@@ -239,6 +249,24 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ``solver='adamw'``, as in PyTorch, and 0 otherwise; ``alpha`` acts besides. ``solver='lbfgs'`` takes no other
         than 0. Not in scikit-learn.
 
+    rho : float, default=0.99
+        How much of its running mean of squares ``solver='rmsprop'`` keeps in a step, in [0, 1). Not in scikit-learn.
+
+    l1 : float, default=0.0
+        Strength of the L1 penalty on the weights (not on the intercepts): ``l1 * sum of absolute values``, divided by
+        the number of rows of a batch. Each step ends by drawing the weights towards 0, where those stay whose gradient
+        is smaller than that of the penalty: some become exactly 0 [13]_. Not with ``solver='lbfgs'``. Not in
+        scikit-learn.
+
+    clip_value : float or None, default=None
+        Elements of the gradient of the mean loss, that of ``alpha`` included, are kept within ``+-clip_value``. Not
+        with ``solver='lbfgs'``. Not in scikit-learn.
+
+    clip_norm : float or None, default=None
+        The largest Euclidean norm of the gradient, taken over all weights and intercepts: a larger gradient is scaled
+        to it, after ``clip_value``. inf does nothing, but ``history_`` then has the norm. Not with ``solver='lbfgs'``,
+        except inf. Not in scikit-learn.
+
     Attributes
     ----------
     loss_ : float
@@ -264,8 +292,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     history_ : dict of str to list of float
         The course of training, a number for each epoch, or for each iteration of L-BFGS: 'loss', 'validation_loss',
-        'validation_score' (NaN without validation rows), 'learning_rate' (that of the last step) and 'seconds' (since
-        the end of the last epoch). Goes on with ``warm_start`` and ``partial_fit``; ``pandas.DataFrame(history_)`` is a
+        'validation_score' (NaN without validation rows), 'learning_rate' (that of the last step), 'gradient_norm'
+        (the mean over the steps, before it is scaled; NaN unless ``clip_norm`` is given) and 'seconds' (since the end
+        of the last epoch). Goes on with ``warm_start`` and ``partial_fit``; ``pandas.DataFrame(history_)`` is a
         table of it. Not in scikit-learn.
 
     t_ : int
@@ -347,6 +376,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     .. [12] Loshchilov, I. and Hutter, F. "Decoupled weight decay regularization." ICLR (2019).
 
+    .. [13] Duchi, J. and Singer, Y. "Efficient online and batch learning using forward backward splitting." Journal of
+       Machine Learning Research 10 (2009).
+
     Examples
     --------
     >>> from nnfast import MLPRegressor
@@ -372,7 +404,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         "loss": [
             StrOptions(
                 {"squared_error", "absolute_error", "huber", "log_cosh", "poisson", "gamma", "tweedie", "quantile"}
-            )
+            ),
+            callable,
         ],
         "huber_delta": [Interval(Real, 0, None, closed="neither")],
         "tweedie_power": [Options(Real, {0}), Interval(Real, 1, 2, closed="both")],
@@ -422,6 +455,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         tweedie_power=1.5,
         quantile=0.5,
         weight_decay=None,
+        rho=0.99,
+        l1=0.0,
+        clip_value=None,
+        clip_norm=None,
     ):
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -463,12 +500,17 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.tweedie_power = tweedie_power
         self.quantile = quantile
         self.weight_decay = weight_decay
+        self.rho = rho
+        self.l1 = l1
+        self.clip_value = clip_value
+        self.clip_norm = clip_norm
 
     def _learn_target(self, y: Array, incremental: bool) -> None:
         self._check_target(y, "y")
 
     def _check_target(self, y: Array, name: str) -> None:
-        power = {"poisson": 1, "gamma": 2, "tweedie": self.tweedie_power}.get(self.loss, 0)
+        powers = {"poisson": 1, "gamma": 2, "tweedie": self.tweedie_power}
+        power = powers.get(self.loss, 0) if isinstance(self.loss, str) else 0
         if power >= 1 and (y < 0).any():
             raise ValueError(f"Some values of {name} are negative; loss='{self.loss}' needs values of 0 and above.")
         if power == 2 and (y == 0).any():
@@ -496,7 +538,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         y = Y[:, :: len(self._levels())]
         return y.ravel() if y.shape[1] == 1 else y
 
-    def _network_loss(self) -> str:
+    def _network_loss(self) -> Any:
         return self.loss
 
     def _loss_parameters(self) -> dict[str, Any]:

@@ -663,25 +663,30 @@ static void test_sums(void)
             x = fenced(A_SLOT, dtype, m * padded);
             sums = fenced(C_SLOT, dtype, padded);
             fill(dtype, x, m * padded, random_integer);
-            kernels->column_squares(m, padded, sums, x, padded);
-            for (nnf_index j = 0; j < padded; j++) {
-                double sum = 0;
-                for (nnf_index i = 0; i < m; i++)
-                    sum += get(dtype, x, i * padded + j) * get(dtype, x, i * padded + j);
-                wrong += get(dtype, sums, j) != sum;
+            for (nnf_power power = NNF_SIZES; power <= NNF_SQUARES; power++) {
+                kernels->column_norms(power, m, padded, sums, x, padded);
+                for (nnf_index j = 0; j < padded; j++) {
+                    double sum = 0;
+                    for (nnf_index i = 0; i < m; i++)
+                        sum += pow(fabs(get(dtype, x, i * padded + j)), power);
+                    wrong += get(dtype, sums, j) != sum;
+                }
+                check(wrong == 0 && intact_before(C_SLOT), "column_norms " WHERE ": power %d, m %td, n %td", HERE,
+                      (int)power, m, padded);
             }
-            check(wrong == 0 && intact_before(C_SLOT), "column_squares " WHERE ": m %td, n %td", HERE, m, padded);
 
             /* A column that lies in a row has the same chain. */
             void *column = fenced(A_SLOT, dtype, n * kernels->lanes), *row = fenced(B_SLOT, dtype, n);
             sums = fenced(C_SLOT, dtype, kernels->lanes);
-            void *square = fenced(VALUE_SLOT, dtype, 1);
+            void *norm = fenced(VALUE_SLOT, dtype, 1);
             fill(dtype, column, n * kernels->lanes, random_number);
             for (nnf_index i = 0; i < n; i++)
                 put(dtype, row, i, get(dtype, column, i * kernels->lanes));
-            kernels->column_squares(n, kernels->lanes, sums, column, kernels->lanes);
-            kernels->row_squares(n, square, row);
-            check(same(square, sums, 1), "row_squares " WHERE ": m %td", HERE, n);
+            for (nnf_power power = NNF_SIZES; power <= NNF_SQUARES; power++) {
+                kernels->column_norms(power, n, kernels->lanes, sums, column, kernels->lanes);
+                kernels->row_norm(power, n, norm, row);
+                check(same(norm, sums, 1), "row_norm " WHERE ": power %d, m %td", HERE, (int)power, n);
+            }
 
             double *wide = fenced(VALUE_SLOT, NNF_FLOAT64, padded);
             void *narrow = fenced(B_SLOT, dtype, padded);
@@ -729,11 +734,26 @@ static void test_transpose(void)
 
 /* ---- update ----------------------------------------------------------------------------------------------------- */
 
-/* The formulas in double: within a few roundings of terms of size 1. */
+/* -1, 0 or 1. */
+static double sign(double x)
+{
+    return (double)((x > 0) - (x < 0));
+}
+
+/* x, drawn towards 0 by this much. */
+static double shrink(double x, double by)
+{
+    return fabs(x) < by ? 0 : x - by * sign(x);
+}
+
+/* The formulas in double: within a few roundings of terms of size 1. Steps of rprop are large, and multiples of them
+ * exact. With and without clipping and an L1 penalty. */
 static void test_update(void)
 {
     for (int solver = 0; solver <= NNF_GRADIENT; solver++) {
-        for (nnf_index n = 0; n <= 6 * kernels->lanes; n += kernels->lanes) {
+        for (nnf_index k = 0; k < 2 * 7; k++) {
+            const nnf_index n = k % 7 * kernels->lanes;
+            const double clip = k < 7 ? 0 : 0.0625, l1 = k < 7 ? 0 : 0.125;
             void *w = fenced(A_SLOT, dtype, n), *dw = fenced(B_SLOT, dtype, n);
             void *s1 = fenced(C_SLOT, dtype, n), *s2 = fenced(VALUE_SLOT, dtype, n);
             double before[3][96], tolerance = 16 * epsilon(dtype);
@@ -741,38 +761,69 @@ static void test_update(void)
             fill(dtype, dw, n, random_number);
             fill(dtype, s1, n, random_number);
             for (nnf_index j = 0; j < n; j++) {
-                put(dtype, s2, j, 0.5 + fabs(random_number()));
+                put(dtype, s2, j, solver == NNF_RPROP ? (double)(j % 3) : 0.5 + fabs(random_number()));
+                if (solver == NNF_RPROP)
+                    put(dtype, s1, j, (double)(j % 4 / 2 * 2 - 1));
+                if (solver == NNF_ADAGRAD || solver == NNF_RMSPROP)
+                    put(dtype, s1, j, 0.5 + fabs(get(dtype, s1, j)));
+                if (j % 5 == 0)
+                    put(dtype, w, j, 0);
                 before[0][j] = get(dtype, w, j);
                 before[1][j] = get(dtype, s1, j);
                 before[2][j] = get(dtype, s2, j);
             }
             const nnf_update u = {
-                .rows = 1, .n = n, .ld = n, .dw = dw, .w = w, .s1 = s1, .s2 = s2, .alpha = 0.25, .inv_rows = 0.125,
-                .rate = 0.5, .momentum = 0.75, .beta_1 = 0.875, .beta_2 = 0.96875, .epsilon = 0.0625,
+                .rows = 1, .n = n, .ld = n, .ld_dw = n, .dw = dw, .w = w, .s1 = s1, .s2 = s2, .alpha = 0.25,
+                .inv_rows = 0.125, .rate = 0.5, .gradient_rate = 0.25, .clip = clip, .l1 = l1,
+                .momentum = 0.75, .beta_1 = 0.875, .beta_2 = 0.96875, .epsilon = 0.0625,
                 .decay = solver == NNF_GRADIENT ? 0 : 0.375,
             };
             kernels->update(solver, &u);
             int wrong = 0;
             for (nnf_index j = 0; j < n; j++) {
-                const double g = (get(dtype, dw, j) + 0.25 * before[0][j]) * 0.125;
-                double expected = (1 - u.decay) * before[0][j], e1 = before[1][j], e2 = before[2][j];
+                double g = (get(dtype, dw, j) + 0.25 * before[0][j]) * 0.125, reach = 0;
+                if (clip > 0 && fabs(g) > clip)
+                    g = clip * sign(g);
+                const double start = (1 - u.decay) * before[0][j];
+                double expected = start, e1 = before[1][j], e2 = before[2][j];
                 switch (solver) {
-                case NNF_SGD: expected -= 0.5 * g; break;
-                case NNF_MOMENTUM: e1 = 0.75 * e1 - 0.5 * g; expected += e1; break;
-                case NNF_NESTEROV: e1 = 0.75 * e1 - 0.5 * g; expected += 0.75 * e1 - 0.5 * g; break;
+                case NNF_SGD: expected -= 0.5 * g; reach = 0.5; break;
+                case NNF_MOMENTUM: e1 = 0.75 * e1 - 0.5 * g; expected += e1; reach = 2; break;
+                case NNF_NESTEROV: e1 = 0.75 * e1 - 0.5 * g; expected += 0.75 * e1 - 0.5 * g; reach = 2; break;
                 case NNF_ADAM:
+                case NNF_NADAM: {
+                    const double of_gradient = solver == NNF_ADAM ? 0 : 0.25;
                     e1 = 0.875 * e1 + 0.125 * g;
                     e2 = 0.96875 * e2 + 0.03125 * g * g;
-                    expected -= 0.5 * e1 / (sqrt(e2) + 0.0625);
+                    expected -= (0.5 * e1 + of_gradient * g) / (sqrt(e2) + 0.0625);
+                    reach = (0.5 + of_gradient) / (sqrt(e2) + 0.0625);
                     break;
-                case NNF_GRADIENT: e1 = g; break;
+                }
+                case NNF_RMSPROP:
+                case NNF_ADAGRAD:
+                    e1 = solver == NNF_ADAGRAD ? e1 + g * g : 0.96875 * e1 + 0.03125 * g * g;
+                    reach = 0.5 / (sqrt(e1) + 0.0625);
+                    expected -= reach * g;
+                    break;
+                case NNF_RPROP: {
+                    const double slope = start != 0 ? g + l1 * sign(start) : shrink(g, l1);
+                    const double factor = slope * e1 > 0 ? 1.2 : slope * e1 < 0 ? 0.5 : 1;
+                    e2 = (e2 == 0 ? 1 : e2) * factor;
+                    e1 = factor < 1 ? 0 : sign(slope);
+                    expected -= 0.5 * e2 * e1;
+                    if (l1 > 0 && expected * start < 0)
+                        expected = 0;
+                    break;
+                }
+                case NNF_GRADIENT: e1 = g + l1 * sign(start); break;
                 default: expected = NAN; /* a new solver fails until it stands here */
                 }
+                expected = shrink(expected, reach * l1);
                 wrong += !(fabs(get(dtype, w, j) - expected) <= tolerance);
                 wrong += !(fabs(get(dtype, s1, j) - e1) <= tolerance) + !(fabs(get(dtype, s2, j) - e2) <= tolerance);
             }
             wrong += !intact_before(A_SLOT) + !intact_before(C_SLOT) + !intact_before(VALUE_SLOT);
-            check(wrong == 0, "update " WHERE ": solver %d, n %td", HERE, solver, n);
+            check(wrong == 0, "update " WHERE ": solver %d, n %td, clip %g", HERE, solver, n, clip);
         }
     }
 }
@@ -794,7 +845,8 @@ static void test_update_of_a_block(void)
             memcpy(expected[part], parts[part], (size_t)size * kernels->size);
         }
         nnf_update u = {
-            .rows = rows, .n = n, .ld = ld, .dw = dw, .w = parts[0], .s1 = parts[1], .s2 = parts[2], .alpha = 0.25,
+            .rows = rows, .n = n, .ld = ld, .ld_dw = n, .dw = dw, .w = parts[0], .s1 = parts[1], .s2 = parts[2],
+            .alpha = 0.25,
             .inv_rows = 0.125, .rate = 0.5, .momentum = 0.75, .beta_1 = 0.875, .beta_2 = 0.96875, .epsilon = 0.0625,
             .decay = solver == NNF_GRADIENT ? 0 : 0.375,
         };
@@ -957,7 +1009,7 @@ enum { STORY_ROWS = 5000, STORY_LAYERS = 3 };
 
 /* Three epochs of a network, then its outputs, all told. Batches larger than a chain of samples, layers wider than a
  * panel and higher than a block, chains of k longer than a chunk. */
-static void train(int activation, int loss, int solver, nnf_index batch, nnf_index n_rows)
+static void train(int activation, int loss, int solver, bool limited, nnf_index batch, nnf_index n_rows)
 {
     static const int links[] = {NNF_IDENTITY, NNF_SOFTMAX, NNF_LOGISTIC, NNF_EXP};
     const nnf_index wide = batch > NNF_CHAIN_ROWS ? 5 : 530, sizes[] = {wide, 70, 33, 3};
@@ -967,7 +1019,6 @@ static void train(int activation, int loss, int solver, nnf_index batch, nnf_ind
     void *arrays[2 * STORY_LAYERS];
     const void *sources[2 * STORY_LAYERS];
     nnf_network *network;
-    nnf_loss_sum sums;
 
     for (int i = 0; i < 2 * STORY_LAYERS; i++) {
         const int l = i % STORY_LAYERS;
@@ -985,19 +1036,24 @@ static void train(int activation, int loss, int solver, nnf_index batch, nnf_ind
     const nnf_config config = {
         .dtype = dtype, .n_layers = STORY_LAYERS, .sizes = sizes, .activations = activations, .loss = loss,
         .solver = solver, .alpha = 0.01, .momentum = 0.9, .beta_1 = 0.9, .beta_2 = 0.999, .epsilon = 1e-8,
+        .l1 = limited ? 0.02 : 0, .clip_value = limited ? 0.05 : 0, .clip_norm = limited ? 0.2 : 0,
         .max_batch = batch, .n_threads = 2,
     };
     check(nnf_network_create(&config, &network) == NNF_OK, "story " WHERE ": create", HERE);
     check(nnf_network_load(network, NNF_PARAMETERS, sources) == NNF_OK, "story " WHERE ": load", HERE);
-    const double rates[] = {0.01, 0.005};
+    const double rates[] = {0.01, 0.005}, gradient_rates[] = {0.002, 0.001};
     const nnf_rows rows = {.n = n_rows, .values = X, .ld = wide};
     const nnf_epoch epoch = {
         .data = {.X = rows, .Y = Y, .ldy = 3}, .n = n_rows, .batch = batch, .rates = rates,
+        .gradient_rates = gradient_rates,
     };
     for (int e = 0; e < 3; e++) {
+        nnf_progress sums = {0};
         check(nnf_network_train_epoch(network, &epoch, &sums) == NNF_OK, "story " WHERE ": epoch", HERE);
         tell(&sums.data, sizeof sums.data);
         tell(&sums.penalty, sizeof sums.penalty);
+        if (limited)
+            tell(&sums.norms, sizeof sums.norms);
     }
     nnf_network_store(network, NNF_PARAMETERS, arrays);
     for (int i = 0; i < 2 * STORY_LAYERS; i++) {
@@ -1016,6 +1072,12 @@ static const uint64_t story_digests[2][2] = {
     {0x8118aa4fe75e4b17u, 0x8798f9b2ffa4babcu},
 };
 
+/* Likewise of the optimizers that came later, each without and with an L1 penalty and limits on the gradient. */
+static const uint64_t later_digests[2][2] = {
+    {0x344ed90a3b098449u, 0x57967f01886733aau},
+    {0xddcc88ad608dd72cu, 0xae140c41ce003d98u},
+};
+
 static void test_story(void)
 {
     static const int hidden[] = {
@@ -1023,11 +1085,19 @@ static void test_story(void)
     };
     digest = 0xcbf29ce484222325u;
     random_state = 20;
-    for (int i = 0; i < 8; i++) /* every hidden activation that has a slope, four losses, every solver */
-        train(hidden[i], i % 4, (i + i / 4) % NNF_N_SOLVERS, 23, 40);
-    train(NNF_TANH, NNF_LOG_LOSS, NNF_ADAM, STORY_ROWS, STORY_ROWS);
+    for (int i = 0; i < 8; i++) /* the hidden activations, losses and solvers that came first */
+        train(hidden[i], i % 4, (i + i / 4) % (NNF_ADAM + 1), false, 23, 40);
+    train(NNF_TANH, NNF_LOG_LOSS, NNF_ADAM, false, STORY_ROWS, STORY_ROWS);
     check(digest == story_digests[dtype][on->has_fma], "story " WHERE ": the bits have changed: 0x%llxu", HERE,
           (unsigned long long)digest);
+
+    digest = 0xcbf29ce484222325u;
+    random_state = 21;
+    for (int i = 0; i < 2 * NNF_N_SOLVERS; i++)
+        if (i % 2 == 1 || i / 2 > NNF_ADAM)
+            train(hidden[i % 8], i % 4, i / 2, i % 2 == 1, 23, 40);
+    check(digest == later_digests[dtype][on->has_fma], "story of later ones " WHERE ": the bits have changed: 0x%llxu",
+          HERE, (unsigned long long)digest);
 }
 
 int main(void)
