@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import sklearn.neural_network
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression
 
-from nnfast import LossCurveDisplay, MLPClassifier
+from nnfast import MLP, ActivationDisplay, LossCurveDisplay, MLPClassifier, MLPRegressor, _core, ops
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -23,6 +24,9 @@ y = (X[:, 0] > 0).astype(int)
 def closed():
     yield
     plt.close("all")
+
+
+# ---- LossCurveDisplay -----------------------------------------------------------------------------------------------
 
 
 def test_loss_curve_without_validation():
@@ -57,11 +61,6 @@ def test_loss_curve_refuses():
         LossCurveDisplay.from_estimator(model)
 
 
-def test_matplotlib_is_not_imported_before_it_draws():
-    program = "import sys, nnfast; nnfast.LossCurveDisplay([1.0]); assert 'matplotlib' not in sys.modules"
-    subprocess.run([sys.executable, "-c", program], check=True)
-
-
 def test_axes_and_lines_of_ones_own():
     """Axes with a logarithmic scale keep it, an abbreviated property is the property; scikit-learn's model is drawn."""
     X, y = np.random.default_rng(0).standard_normal((60, 3)), np.arange(60.0)
@@ -72,3 +71,101 @@ def test_axes_and_lines_of_ones_own():
     assert ax.get_xscale() == "log"
     assert display.lines_[0].get_color() == "red" and display.lines_[0].get_linewidth() == 3
     np.testing.assert_array_equal(display.lines_[0].get_ydata(), model.loss_curve_)
+
+
+# ---- ActivationDisplay ----------------------------------------------------------------------------------------------
+
+ELEMENTWISE = [name for name in _core.ACTIVATIONS if name not in ("softmax", "ordered")]
+
+
+def test_every_activation_is_drawn_with_its_slope():
+    display = ActivationDisplay.from_names(ELEMENTWISE)
+    assert [panel.get_title() for panel in display.axes_] == ELEMENTWISE
+    for panel, name, line, slope in zip(display.axes_, ELEMENTWISE, display.lines_, display.slope_lines_, strict=True):
+        assert line.axes is slope.axes is panel
+        x = line.get_xdata()
+        np.testing.assert_array_equal(slope.get_xdata(), x)
+        np.testing.assert_array_equal(line.get_ydata(), getattr(ops, name)(x))
+        np.testing.assert_array_equal(slope.get_ydata(), getattr(ops, f"{name}_grad")(x))
+        assert panel.get_ylim() == display.axes_[0].get_ylim()
+    # A point that is none parts 0 from what follows, where some functions jump.
+    (gap,) = np.flatnonzero(np.isnan(x))
+    assert x[gap - 1] == 0 < x[gap + 1]
+    low, high = panel.get_ylim()
+    assert low <= -4 and 4 <= high < np.exp(4)  # of the functions only exp leaves the picture
+
+
+def test_activations_with_arguments_at_points_of_ones_own():
+    x = [-2, -1, 1.5]
+    ax = plt.figure().add_subplot(1, 2, 2)
+    display = ActivationDisplay.from_names([("elu", 0.5), "sigmoid"], x=x, ax=ax, c="red", lw=3)
+    elu, sigmoid = display.lines_
+    np.testing.assert_array_equal(elu.get_ydata(), ops.elu(x, alpha=0.5))
+    np.testing.assert_array_equal(display.slope_lines_[0].get_ydata(), ops.elu_grad(x, alpha=0.5))
+    np.testing.assert_array_equal(sigmoid.get_ydata(), ops.sigmoid(x))
+    assert [panel.get_title() for panel in display.axes_] == ["elu (0.5)", "sigmoid"]
+    assert elu.get_color() == "red" and elu.get_linewidth() == 3
+    assert display.ax_ is ax and display.figure_ is ax.figure and not ax.axison
+    inside(display.axes_, ax)
+    assert len(ActivationDisplay.from_names("relu").lines_) == 1
+
+
+def inside(panels, ax):
+    """The panels lie in the place of the axes."""
+    place = ax.get_position().padded(1e-9)
+    for panel in panels:
+        assert all(place.contains(*corner) for corner in panel.get_position().corners())
+
+
+def test_activations_of_a_network():
+    model = MLPClassifier((3, 3, 2), ["relu", ("elu", 0.5), "relu"], max_iter=1, random_state=0).fit(X, y)
+    display = ActivationDisplay.from_estimator(model)
+    titles = ["relu\nhidden 1, 3", "elu (0.5)\nhidden 2", "logistic\noutput"]
+    assert [panel.get_title() for panel in display.axes_] == titles
+
+    def titles_of(network):
+        return [panel.get_title() for panel in ActivationDisplay.from_estimator(network).axes_]
+
+    assert titles_of(MLP((2, 3, 3), activation="tanh", loss="log_loss")) == ["tanh\nhidden 1"]  # softmax is left out
+    assert titles_of(MLP((2, 3, 1), activation="sigmoid", loss="binary_log_loss")) == ["logistic\nhidden 1, output"]
+    theirs = sklearn.neural_network.MLPRegressor(hidden_layer_sizes=(3,), max_iter=1).fit(X, y)
+    assert titles_of(theirs) == ["relu\nhidden 1", "identity\noutput"]
+
+
+def test_activations_refuse():
+    refused = {
+        "unknown activation 'swish'": lambda: ActivationDisplay.from_names(["relu", "swish"]),
+        "softmax is no elementwise activation": lambda: ActivationDisplay.from_names(["softmax"]),
+        "relu takes no argument": lambda: ActivationDisplay.from_names([("relu", 0.1)]),
+        "no activation to draw": lambda: ActivationDisplay.from_names([]),
+        "x must be a sequence of numbers": lambda: ActivationDisplay.from_names("relu", x=[[1.0]]),
+        "softmax is no function of one number": lambda: ActivationDisplay.from_estimator(MLP((2, 3), loss="log_loss")),
+    }
+    for message, call in refused.items():
+        with pytest.raises(ValueError, match=message):
+            call()
+    assert_refuses_what_is_no_network(ActivationDisplay)
+
+
+def assert_refuses_what_is_no_network(display):
+    with pytest.raises(NotFittedError):
+        display.from_estimator(MLPRegressor())
+    with pytest.raises(TypeError, match="LinearRegression has no coefs_"):
+        display.from_estimator(LinearRegression().fit(X, y))
+    with pytest.raises(TypeError, match="not an estimator"):
+        display.from_estimator("a network")
+
+
+# ---- matplotlib -----------------------------------------------------------------------------------------------------
+
+
+def test_matplotlib_is_not_imported_before_it_draws():
+    program = """
+import sys, nnfast
+for name in nnfast.__all__:
+    getattr(nnfast, name)
+nnfast.LossCurveDisplay([1.0])
+nnfast.ActivationDisplay([1.0], [[1.0]], [[1.0]], titles=["relu"])
+assert "matplotlib" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

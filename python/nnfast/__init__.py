@@ -14,12 +14,13 @@ from nnfast._network import MLP
 
 if TYPE_CHECKING:
     from nnfast._classifier import MLPClassifier
-    from nnfast._displays import LossCurveDisplay
+    from nnfast._displays import ActivationDisplay, LossCurveDisplay
     from nnfast._perceptron import Perceptron
     from nnfast._regressor import MLPRegressor
 
 __all__ = [
     "MLP",
+    "ActivationDisplay",
     "LossCurveDisplay",
     "MLPClassifier",
     "MLPRegressor",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "ActivationDisplay": "nnfast._displays",
     "LossCurveDisplay": "nnfast._displays",
     "MLPClassifier": "nnfast._classifier",
     "MLPRegressor": "nnfast._regressor",

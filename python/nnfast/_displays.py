@@ -9,8 +9,72 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
+
+from nnfast import _core
+from nnfast._network import Activation, Array, hidden_activations
+
+
+def _coefs(estimator: Any) -> list[Array]:
+    """The weights of a fitted MLP, nnfast's or scikit-learn's, or of an `nnfast.MLP`."""
+    if not hasattr(estimator, "coefs_"):
+        check_is_fitted(estimator)
+        raise TypeError(f"A {type(estimator).__name__} has no coefs_ to draw; of a pipeline take the step that has.")
+    return estimator.coefs_
+
+
+def _activations(estimator: Any) -> list[Activation]:
+    """What each layer after the input applies."""
+    n_hidden = len(_coefs(estimator)) - 1
+    return [*hidden_activations(estimator.activation, n_hidden), estimator.out_activation_]
+
+
+def _label(activation: Activation) -> str:
+    return activation if isinstance(activation, str) else f"{activation[0]} ({activation[1]:g})"
+
+
+def _curves(activations: Sequence[Activation], x: ArrayLike | None) -> tuple[Array, Array, Array]:
+    """What `ActivationDisplay` is made of: the points, and what the functions and their slopes are there."""
+    if x is None:
+        half = np.linspace(-4, 0, 401)
+        x = np.concatenate([half, [np.nan], -half[-2::-1]])
+    points = np.ascontiguousarray(x, np.float64)
+    if points.ndim != 1 or not points.size:
+        raise ValueError(f"x must be a sequence of numbers, got shape {points.shape}")
+    if not activations:
+        raise ValueError("There is no activation to draw.")
+    values, slopes = np.empty((2, len(activations), len(points)))
+    for activation, value, slope in zip(activations, values, slopes, strict=True):
+        name = "logistic" if activation == "sigmoid" else activation
+        _core.activate(name, points, value)
+        _core.activate_grad(name, points, slope)
+    return points, values, slopes
+
+
+def _panels(ax: Any, title: str, n: int, columns: int, size: tuple[float, float]) -> tuple[Any, list[Any]]:
+    """n axes, row by row, in the place of `ax`, or in a new figure with a title and this size (inches) for each.
+
+    Returns
+    -------
+    place : matplotlib Axes
+        Invisible.
+    panels : list of matplotlib Axes
+    """
+    import matplotlib.pyplot as plt
+
+    rows = -(-n // columns)
+    if ax is None:
+        ax = plt.subplots(figsize=(columns * size[0] + 1, rows * size[1] + 0.5), layout="constrained")[1]
+        ax.figure.suptitle(title)
+    ax.set_axis_off()
+    spec = ax.get_subplotspec()
+    if spec is None:  # placed by hand
+        box = ax.get_position()
+        spec = ax.figure.add_gridspec(1, 1, left=box.x0, right=box.x1, bottom=box.y0, top=box.y1)[0]
+    grid = spec.subgridspec(rows, columns)
+    return ax, [ax.figure.add_subplot(grid[i]) for i in range(n)]
 
 
 class LossCurveDisplay:
@@ -147,4 +211,177 @@ class LossCurveDisplay:
         marks = [*self.lines_, *([] if self.best_line_ is None else [self.best_line_])]
         # The axes drawn last would lie over the other's legend.
         (self.score_ax_ or ax).legend(handles=marks, loc="center right" if self.score_ax_ else "best")
+        return self
+
+
+class ActivationDisplay:
+    """Activation functions and their slopes, each function in a panel of its own.
+
+    Parameters
+    ----------
+    x : array-like of shape (n_points,)
+        The weighted sums at which the functions are drawn.
+
+    values : array-like of shape (n_functions, n_points)
+        What each function makes of them.
+
+    slopes : array-like of shape (n_functions, n_points)
+        The derivatives there.
+
+    titles : sequence of str of length n_functions
+        What stands above each panel.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The place of all panels, itself invisible.
+
+    axes_ : list of matplotlib Axes
+        The panels.
+
+    figure_ : matplotlib Figure
+        Their figure.
+
+    lines_, slope_lines_ : lists of matplotlib Line2D
+        The functions, and their slopes.
+
+    Examples
+    --------
+    >>> from nnfast import ActivationDisplay
+    >>> ActivationDisplay([-1.0, 1.0], [[0.0, 1.0]], [[0.0, 1.0]], titles=["relu"]).titles
+    ['relu']
+    """
+
+    def __init__(self, x: ArrayLike, values: ArrayLike, slopes: ArrayLike, *, titles: Sequence[str]) -> None:
+        self.x = x
+        self.values = values
+        self.slopes = slopes
+        self.titles = titles
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, *, x: ArrayLike | None = None, ax: Any = None, **kwargs: Any) -> Self:
+        """Draw the functions that the layers of a network apply, each once.
+
+        Parameters
+        ----------
+        estimator : fitted MLPClassifier or MLPRegressor, nnfast's or scikit-learn's, or nnfast.MLP
+            Outputs that depend on each other, such as those of a softmax, are no function of one number: they are left
+            out.
+
+        x : array-like of shape (n_points,), default=None
+            See `from_names`.
+
+        ax : matplotlib Axes, default=None
+            The panels take its place; a new figure when None.
+
+        **kwargs : dict
+            For matplotlib's ``plot`` of the functions.
+
+        Returns
+        -------
+        display : ActivationDisplay
+
+        Raises
+        ------
+        NotFittedError
+            The estimator is not fitted.
+        TypeError
+            It is no network.
+        ValueError
+            It has no hidden layer, and an output that is left out.
+        ImportError
+            matplotlib is not installed.
+        """
+        *hidden, output = _activations(estimator)
+        places: dict[Activation, list[str]] = {}
+        for number, activation in enumerate(hidden, start=1):
+            place = places.setdefault(activation, [])
+            place.append(f"{number}" if place else f"hidden {number}")
+        if output not in ("softmax", "ordered"):
+            places.setdefault(output, []).append("output")
+        if not places:
+            raise ValueError(f"There is no hidden layer, and {output} is no function of one number.")
+        titles = [f"{_label(activation)}\n{', '.join(place)}" for activation, place in places.items()]
+        return cls(*_curves(list(places), x), titles=titles).plot(ax=ax, **kwargs)
+
+    @classmethod
+    def from_names(
+        cls,
+        activations: str | Sequence[str | tuple[str, float]],
+        *,
+        x: ArrayLike | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Draw functions of `nnfast.ops` by their names.
+
+        Parameters
+        ----------
+        activations : str or sequence of str or (str, float)
+            Such as ``["relu", ("elu", 0.5)]``.
+
+        x : array-like of shape (n_points,), default=None
+            The weighted sums; 801 from -4 to 4 when None, without a line between 0 and what follows, so that a jump is
+            a gap.
+
+        ax : matplotlib Axes, default=None
+            The panels take its place; a new figure when None.
+
+        **kwargs : dict
+            For matplotlib's ``plot`` of the functions.
+
+        Returns
+        -------
+        display : ActivationDisplay
+
+        Raises
+        ------
+        ValueError
+            There is no such function, or it takes no argument.
+        ImportError
+            matplotlib is not installed.
+        """
+        if isinstance(activations, str):
+            activations = [activations]
+        titles = [_label(activation) for activation in activations]
+        return cls(*_curves(activations, x), titles=titles).plot(ax=ax, **kwargs)
+
+    def plot(self, ax: Any = None, **kwargs: Any) -> Self:
+        """Draw; for the parameters see `from_estimator`.
+
+        All panels have the same limits; a function that goes much further from 0 than x does, as exp, leaves them.
+
+        Returns
+        -------
+        self : ActivationDisplay
+        """
+        check_matplotlib_support("ActivationDisplay.plot")
+        from matplotlib.cbook import normalize_kwargs
+        from matplotlib.lines import Line2D
+
+        n = len(self.titles)
+        columns = min(n, 5)
+        self.ax_, self.axes_ = _panels(ax, "Activation functions", n, columns, (2.4, 2.6))
+        self.figure_ = self.ax_.figure
+        style = {"color": "tab:blue", "linewidth": 2, "label": "function"} | normalize_kwargs(kwargs, Line2D)
+        self.lines_: list[Any] = []
+        self.slope_lines_: list[Any] = []
+        values, slopes = np.asarray(self.values), np.asarray(self.slopes)
+        reach = 1.25 * max(1.0, np.nanmax(np.abs(self.x)))
+        drawn = np.clip([values, slopes], -reach, reach)
+        margin = 0.05 * np.ptp(drawn[~np.isnan(drawn)])
+        limits = np.nanmin(drawn) - margin, np.nanmax(drawn) + margin
+        for i, panel in enumerate(self.axes_):
+            panel.axhline(0, color="0.8", linewidth=0.8)
+            panel.axvline(0, color="0.8", linewidth=0.8)
+            self.lines_ += panel.plot(self.x, values[i], **style)
+            self.slope_lines_ += panel.plot(
+                self.x, slopes[i], color="tab:orange", linewidth=1.5, linestyle="--", label="slope"
+            )
+            panel.set(title=self.titles[i], ylim=limits)
+            panel.locator_params("x", nbins=4)
+            lowest, first = i + columns >= n, i % columns == 0
+            panel.tick_params(labelbottom=lowest, labelleft=first)
+            panel.set(xlabel="weighted sum" if lowest else "", ylabel="output" if first else "")
+        self.axes_[0].legend(frameon=False)
         return self
