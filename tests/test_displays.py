@@ -10,7 +10,7 @@ import sklearn.neural_network
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
 
-from nnfast import MLP, ActivationDisplay, LossCurveDisplay, MLPClassifier, MLPRegressor, _core, ops
+from nnfast import MLP, ActivationDisplay, LossCurveDisplay, MLPClassifier, MLPRegressor, WeightsDisplay, _core, ops
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -156,6 +156,60 @@ def assert_refuses_what_is_no_network(display):
         display.from_estimator("a network")
 
 
+# ---- WeightsDisplay -------------------------------------------------------------------------------------------------
+
+
+def test_weights_as_images():
+    network = MLP((12, 30, 2), random_state=0)
+    (weights, _) = network.coefs_
+    display = WeightsDisplay.from_estimator(network, image_shape=(3, 4))
+    assert len(display.images_) == len(display.axes_) == 25
+    for unit, (image, panel) in enumerate(zip(display.images_, display.axes_, strict=True)):
+        assert image.axes is panel and panel.get_title() == f"unit {unit}"
+        np.testing.assert_array_equal(image.get_array(), weights[:, unit].reshape(3, 4))
+        # The same weight has the same colour in all images, and 0 is in the middle.
+        assert image.get_clim() == (-np.abs(weights[:, :25]).max(), np.abs(weights[:, :25]).max())
+        np.testing.assert_allclose(image.to_rgba(0.0)[:3], 0.967, atol=0.003)  # the grey of RdBu_r
+    assert display.colorbar_.mappable is display.images_[0]
+    assert display.colorbar_.ax.get_ylabel() == "weight"
+
+
+def test_weights_of_some_units():
+    model = MLPClassifier((7,), max_iter=2, random_state=0).fit(X, y)
+    ax = plt.figure().add_axes([0.5, 0.1, 0.4, 0.8])
+    display = WeightsDisplay.from_estimator(model, units=[6, 2], ax=ax, cmap="PuOr", vmin=-2, vmax=2)
+    assert display.ax_ is ax and display.figure_ is ax.figure and not ax.axison
+    inside(display.axes_, ax)
+    assert [panel.get_title() for panel in display.axes_] == ["unit 6", "unit 2"]
+    for image, unit in zip(display.images_, [6, 2], strict=True):
+        np.testing.assert_array_equal(image.get_array(), model.coefs_[0][:, unit].reshape(2, 2))  # 4 features: a square
+        assert image.get_cmap().name == "PuOr" and image.get_clim() == (-2, 2)
+    norm = matplotlib.colors.SymLogNorm(0.1)
+    assert WeightsDisplay.from_estimator(model, units=3, norm=norm).images_[2].norm is norm
+    assert len(WeightsDisplay.from_estimator(model).images_) == 7
+    assert WeightsDisplay(np.zeros((4, 1))).plot().images_[0].get_clim() == (-1, 1)
+
+
+def test_weights_refuse():
+    network = MLP((12, 5, 2))
+    refused = {
+        r"12 features make no square; image_shape=\(rows, columns\)": {},
+        r"12 features make no images of shape \(5, 2\)": {"image_shape": (5, 2)},
+        r"12 features make no images of shape \(-3, -4\)": {"image_shape": (-3, -4)},
+        r"12 features make no images of shape \(2, 2, 3\)": {"image_shape": (2, 2, 3)},
+        "or which, from 0 to 4; got 0": {"image_shape": (3, 4), "units": 0},
+        "or which, from 0 to 4; got -1": {"image_shape": (3, 4), "units": -1},
+        r"or which, from 0 to 4; got \[1, 5\]": {"image_shape": (3, 4), "units": [1, 5]},
+        r"or which, from 0 to 4; got 2.0": {"image_shape": (3, 4), "units": 2.0},
+        r"or which, from 0 to 4; got \[\]": {"image_shape": (3, 4), "units": []},
+    }
+    for message, options in refused.items():
+        with pytest.raises(ValueError, match=message):
+            WeightsDisplay.from_estimator(network, **options)
+    assert plt.get_fignums() == []
+    assert_refuses_what_is_no_network(WeightsDisplay)
+
+
 # ---- matplotlib -----------------------------------------------------------------------------------------------------
 
 
@@ -166,6 +220,7 @@ for name in nnfast.__all__:
     getattr(nnfast, name)
 nnfast.LossCurveDisplay([1.0])
 nnfast.ActivationDisplay([1.0], [[1.0]], [[1.0]], titles=["relu"])
+nnfast.WeightsDisplay([[1.0]])
 assert "matplotlib" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -14,7 +14,7 @@ from nnfast._network import MLP
 
 if TYPE_CHECKING:
     from nnfast._classifier import MLPClassifier
-    from nnfast._displays import ActivationDisplay, LossCurveDisplay
+    from nnfast._displays import ActivationDisplay, LossCurveDisplay, WeightsDisplay
     from nnfast._perceptron import Perceptron
     from nnfast._regressor import MLPRegressor
 
@@ -25,6 +25,7 @@ __all__ = [
     "MLPClassifier",
     "MLPRegressor",
     "Perceptron",
+    "WeightsDisplay",
     "__version__",
     "ops",
     "show_config",
@@ -36,6 +37,7 @@ _LAZY = {
     "MLPClassifier": "nnfast._classifier",
     "MLPRegressor": "nnfast._regressor",
     "Perceptron": "nnfast._perceptron",
+    "WeightsDisplay": "nnfast._displays",
 }
 
 

@@ -6,6 +6,8 @@ matplotlib is imported when something is drawn, not before.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil, isqrt, sqrt
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -53,6 +55,13 @@ def _curves(activations: Sequence[Activation], x: ArrayLike | None) -> tuple[Arr
     return points, values, slopes
 
 
+def _colors(weights: Sequence[Array], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What ``imshow`` is told: red for positive weights and blue for negative ones, unless `kwargs` says otherwise."""
+    largest = max(np.abs(w).max() for w in weights) or 1.0
+    scale = {} if "norm" in kwargs else {"vmin": -largest, "vmax": largest}
+    return {"cmap": "RdBu_r", **scale, **kwargs}
+
+
 def _panels(ax: Any, title: str, n: int, columns: int, size: tuple[float, float]) -> tuple[Any, list[Any]]:
     """n axes, row by row, in the place of `ax`, or in a new figure with a title and this size (inches) for each.
 
@@ -66,7 +75,8 @@ def _panels(ax: Any, title: str, n: int, columns: int, size: tuple[float, float]
 
     rows = -(-n // columns)
     if ax is None:
-        ax = plt.subplots(figsize=(columns * size[0] + 1, rows * size[1] + 0.5), layout="constrained")[1]
+        figsize = max(columns * size[0] + 1, 3), rows * size[1] + 0.5  # 3: the title needs it
+        ax = plt.subplots(figsize=figsize, layout="constrained")[1]
         ax.figure.suptitle(title)
     ax.set_axis_off()
     spec = ax.get_subplotspec()
@@ -385,3 +395,125 @@ class ActivationDisplay:
             panel.set(xlabel="weighted sum" if lowest else "", ylabel="output" if first else "")
         self.axes_[0].legend(frameon=False)
         return self
+
+
+class WeightsDisplay:
+    """The weights of the first layer's units as images, all with the same colours for the same weights.
+
+    Parameters
+    ----------
+    weights : array-like of shape (n_features, n_units)
+        A column of weights for each unit.
+
+    image_shape : (int, int), default=None
+        Rows and columns of the images that the features stand for, row by row; square when None.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The place of all images, itself invisible.
+
+    axes_ : list of matplotlib Axes
+        One for each image.
+
+    figure_ : matplotlib Figure
+        Their figure.
+
+    images_ : list of matplotlib AxesImage
+        The images.
+
+    colorbar_ : matplotlib Colorbar
+        What the colours mean.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nnfast import WeightsDisplay
+    >>> WeightsDisplay(np.zeros((12, 5)), image_shape=(3, 4)).image_shape
+    (3, 4)
+    """
+
+    def __init__(self, weights: ArrayLike, *, image_shape: tuple[int, int] | None = None) -> None:
+        self.weights = weights
+        self.image_shape = image_shape
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        *,
+        image_shape: tuple[int, int] | None = None,
+        units: int | Sequence[int] = 25,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Draw what the units of a network's first layer look for in an image.
+
+        Parameters
+        ----------
+        estimator : fitted MLPClassifier or MLPRegressor, nnfast's or scikit-learn's, or nnfast.MLP
+
+        image_shape : (int, int), default=None
+            Rows and columns of the images that the features stand for, row by row; square when None.
+
+        units : int or sequence of int, default=25
+            How many units to draw, the first ones, or which.
+
+        ax : matplotlib Axes, default=None
+            The images take its place; a new figure when None.
+
+        **kwargs : dict
+            For matplotlib's ``imshow``, such as ``cmap`` or ``vmax``.
+
+        Returns
+        -------
+        display : WeightsDisplay
+
+        Raises
+        ------
+        NotFittedError
+            The estimator is not fitted.
+        TypeError
+            It is no network.
+        ValueError
+            The features do not make images of this shape, or there are no such units.
+        ImportError
+            matplotlib is not installed.
+        """
+        return cls(_coefs(estimator)[0], image_shape=image_shape).plot(ax=ax, units=units, **kwargs)
+
+    def plot(self, ax: Any = None, *, units: int | Sequence[int] = 25, **kwargs: Any) -> Self:
+        """Draw; for the parameters see `from_estimator`.
+
+        Returns
+        -------
+        self : WeightsDisplay
+        """
+        check_matplotlib_support("WeightsDisplay.plot")
+        weights = np.asarray(self.weights)
+        n_features, n_units = weights.shape
+        height, width = self._shape(n_features)
+        chosen = np.arange(n_units)[: max(units, 0)] if isinstance(units, Integral) else np.asarray(units)
+        if not chosen.size or chosen.dtype.kind not in "iu" or not np.isin(chosen, np.arange(n_units)).all():
+            raise ValueError(f"units must be how many, at least 1, or which, from 0 to {n_units - 1}; got {units!r}")
+        columns = ceil(sqrt(chosen.size))
+        size = (1.1, 0.3 + min(max(1.1 * height / width, 0.3), 2.2))
+        self.ax_, self.axes_ = _panels(ax, "Weights of the first layer", chosen.size, columns, size)
+        self.figure_ = self.ax_.figure
+        style = _colors([weights[:, chosen]], kwargs)
+        self.images_: list[Any] = []
+        for panel, unit in zip(self.axes_, chosen, strict=True):
+            self.images_.append(panel.imshow(weights[:, unit].reshape(height, width), **style))
+            panel.set(xticks=[], yticks=[])
+            panel.set_title(f"unit {unit}", fontsize="small")
+        self.colorbar_ = self.figure_.colorbar(self.images_[0], ax=self.axes_, label="weight")
+        return self
+
+    def _shape(self, n_features: int) -> tuple[int, int]:
+        side = isqrt(n_features)
+        shape = (side, side) if self.image_shape is None else tuple(self.image_shape)
+        if len(shape) == 2 and min(shape) > 0 and shape[0] * shape[1] == n_features:
+            return shape
+        if self.image_shape is None:
+            raise ValueError(f"{n_features} features make no square; image_shape=(rows, columns) says what they make.")
+        raise ValueError(f"{n_features} features make no images of shape {shape}.")
