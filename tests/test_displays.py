@@ -5,12 +5,23 @@ import sys
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn.neural_network
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
 
-from nnfast import MLP, ActivationDisplay, LossCurveDisplay, MLPClassifier, MLPRegressor, WeightsDisplay, _core, ops
+from nnfast import (
+    MLP,
+    ActivationDisplay,
+    LossCurveDisplay,
+    MLPClassifier,
+    MLPRegressor,
+    NetworkDisplay,
+    WeightsDisplay,
+    _core,
+    ops,
+)
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -156,6 +167,132 @@ def assert_refuses_what_is_no_network(display):
         display.from_estimator("a network")
 
 
+# ---- NetworkDisplay -------------------------------------------------------------------------------------------------
+
+
+def looks(weights, widest):
+    """Colours and relative widths that lines for these weights should have; `widest` is the largest weight."""
+    colors = np.where(weights > 0, "tab:red", np.where(weights < 0, "tab:blue", "tab:gray"))
+    return matplotlib.colors.to_rgba_array(colors.tolist()), np.abs(weights) / widest
+
+
+def assert_lines(display, coefs, intercepts):
+    widest = max(np.abs(part).max() for part in (*coefs, *intercepts))
+    for layer, (lines, coef) in enumerate(zip(display.lines_, coefs, strict=True)):
+        assert lines.axes is display.ax_
+        colors, widths = looks(coef.ravel(), widest)
+        np.testing.assert_array_equal(lines.get_colors()[:, :3], colors[:, :3])
+        np.testing.assert_allclose(lines.get_linewidths(), 3 * widths, rtol=1e-6)  # the weights' float32
+        # They lead from the unit of their row to that of their column.
+        left, right = (units.get_offsets() for units in display.units_[layer : layer + 2])
+        ends = [[left[j], right[k]] for j, k in np.ndindex(coef.shape)]
+        np.testing.assert_array_equal(lines.get_segments(), ends)
+    for units, intercept in zip(display.units_[1:], intercepts, strict=True):
+        colors, widths = looks(intercept, widest)
+        np.testing.assert_array_equal(units.get_edgecolors(), colors)
+        np.testing.assert_allclose(units.get_linewidths(), 1 + 3 * widths, rtol=1e-6)
+
+
+def labels(ticks):
+    return [tick.get_text() for tick in ticks]
+
+
+def test_a_network_as_lines():
+    frame = pd.DataFrame(X, columns=["length", "width", "height", "weight"])
+    model = MLPClassifier((3, 5), ["relu", ("elu", 0.5)], max_iter=2, random_state=0)
+    model.fit(frame, np.array(["ant", "bee", "cat"])[np.arange(80) % 3])
+    model.coefs_[0][0] = 0, 0.5, -9
+    ax = plt.figure().add_subplot()
+    display = NetworkDisplay.from_estimator(model, ax=ax)
+    assert display.kind_ == "lines" and display.images_ == []
+    assert display.ax_ is ax and display.axes_ == [ax] and display.figure_ is ax.figure
+    assert_lines(display, model.coefs_, model.intercepts_)
+    assert [len(units.get_offsets()) for units in display.units_] == [4, 3, 5, 3]
+    assert ax.get_title() == "Network 4-3-5-3"
+    assert labels(ax.get_xticklabels()) == [
+        "input\nfeatures",
+        "hidden 1\nrelu",
+        "hidden 2\nelu (0.5)",
+        "output\nsoftmax",
+    ]
+    # The names stand beside their units, the first one above.
+    (right,) = ax.child_axes
+    for axis, units, names in (
+        (ax.yaxis, display.units_[0], ["length", "width", "height", "weight"]),
+        (right.yaxis, display.units_[-1], ["ant", "bee", "cat"]),
+    ):
+        assert labels(axis.get_ticklabels()) == names
+        np.testing.assert_array_equal(axis.get_ticklocs(), units.get_offsets()[:, 1])
+        assert (np.diff(axis.get_ticklocs()) < 0).all()
+    largest = max(part.max() for part in (*model.coefs_, *model.intercepts_))
+    assert labels(ax.get_legend().get_texts()) == [f"positive, up to {largest:.3g}", "negative, down to -9"]
+
+
+def test_names_of_outputs():
+    def outputs(model):
+        return labels(NetworkDisplay.from_estimator(model, kind="lines").ax_.child_axes[0].get_yticklabels())
+
+    assert outputs(MLPClassifier((2,), max_iter=1).fit(X, np.where(y, "yes", "no"))) == ["yes"]
+    columns = np.column_stack([np.where(y, "yes", "no"), np.array(["a", "b", "c"])[np.arange(80) % 3]])
+    assert outputs(MLPClassifier((2,), max_iter=1).fit(X, columns)) == ["y0: no", "y0: yes", "y1: a", "y1: b", "y1: c"]
+    assert outputs(MLPClassifier((2,), max_iter=1).fit(X, X > 0)) == ["0", "1", "2", "3"]
+    assert outputs(MLPRegressor(hidden_layer_sizes=(2,), max_iter=1).fit(X, X[:, :2])) == ["y0", "y1"]
+    assert outputs(sklearn.neural_network.MLPClassifier((2,), max_iter=1).fit(X, y)) == ["1"]
+    assert outputs(MLP((2, 2))) == ["y0", "y1"]
+
+
+def test_a_network_as_heat_maps():
+    network = MLP((40, 6, 3), loss="log_loss", random_state=0)
+    ax = plt.figure().add_subplot(1, 2, 1)
+    display = NetworkDisplay.from_estimator(network, ax=ax, cmap="PuOr")
+    assert display.kind_ == "heatmap" and display.lines_ == display.units_ == []
+    assert display.ax_ is ax and display.figure_ is ax.figure and not ax.axison
+    inside(display.axes_, ax)
+    largest = max(np.abs(coef).max() for coef in network.coefs_)
+    for image, panel, coef in zip(display.images_, display.axes_, network.coefs_, strict=True):
+        assert image.axes is panel
+        np.testing.assert_array_equal(image.get_array(), coef)
+        assert image.get_clim() == (-largest, largest) and image.get_cmap().name == "PuOr"
+    first, last = display.axes_
+    assert (first.get_ylabel(), first.get_xlabel()) == ("input\nfeatures", "hidden 1\nrelu")
+    assert (last.get_ylabel(), last.get_xlabel()) == ("hidden 1\nrelu", "output\nsoftmax")
+    assert labels(last.get_xticklabels()) == ["y0", "y1", "y2"]
+    assert "x0" not in labels(first.get_yticklabels())  # there would be no room for 40
+
+
+def test_size_decides_between_lines_and_heat_maps():
+    small, large = MLP((2, 32, 1)), MLP((2, 33, 1))
+    assert NetworkDisplay.from_estimator(small).kind_ == "lines"
+    assert NetworkDisplay.from_estimator(small, kind="heatmap").kind_ == "heatmap"
+    assert NetworkDisplay.from_estimator(small, max_units=31).kind_ == "heatmap"
+    assert NetworkDisplay.from_estimator(large).kind_ == "heatmap"
+    display = NetworkDisplay.from_estimator(large, kind="lines", max_units=33, lw=0.25, color="black")
+    assert display.lines_[0].get_linewidths() == [0.25]
+    np.testing.assert_array_equal(display.lines_[0].get_colors()[:, :3], [[0, 0, 0]])
+
+
+def test_a_network_given_by_arrays():
+    coefs, intercepts = [np.zeros((2, 2)), np.array([[3.0], [1.5]])], [np.zeros(2), np.array([0.5])]
+    display = NetworkDisplay(coefs, intercepts, feature_names=["a", "b"]).plot()
+    assert_lines(display, coefs, intercepts)
+    assert labels(display.ax_.get_xticklabels()) == ["input", "hidden 1", "output"]
+    assert labels(display.ax_.get_yticklabels()) == ["a", "b"]
+    assert labels(display.ax_.get_legend().get_texts()) == ["positive, up to 3"]
+    assert NetworkDisplay([[[0.0]]], [[0.0]]).plot().lines_[0].get_linewidths() == [0]
+
+
+def test_networks_refuse():
+    network = MLP((2, 33, 1))
+    with pytest.raises(ValueError, match="'auto', 'lines' or 'heatmap', got 'graph'"):
+        NetworkDisplay.from_estimator(network, kind="graph")
+    with pytest.raises(ValueError, match=r"has 33 units, more than max_units=32 .*; kind='heatmap'"):
+        NetworkDisplay.from_estimator(network, kind="lines")
+    with pytest.raises(ValueError, match="There are 1 names for 2 features"):
+        NetworkDisplay([[[0.0], [0.0]]], [[0.0]], feature_names=["a"]).plot()
+    assert plt.get_fignums() == []
+    assert_refuses_what_is_no_network(NetworkDisplay)
+
+
 # ---- WeightsDisplay -------------------------------------------------------------------------------------------------
 
 
@@ -220,6 +357,7 @@ for name in nnfast.__all__:
     getattr(nnfast, name)
 nnfast.LossCurveDisplay([1.0])
 nnfast.ActivationDisplay([1.0], [[1.0]], [[1.0]], titles=["relu"])
+nnfast.NetworkDisplay([[[1.0]]], [[1.0]])
 nnfast.WeightsDisplay([[1.0]])
 assert "matplotlib" not in sys.modules
 """

@@ -14,7 +14,7 @@ from nnfast._network import MLP
 
 if TYPE_CHECKING:
     from nnfast._classifier import MLPClassifier
-    from nnfast._displays import ActivationDisplay, LossCurveDisplay, WeightsDisplay
+    from nnfast._displays import ActivationDisplay, LossCurveDisplay, NetworkDisplay, WeightsDisplay
     from nnfast._perceptron import Perceptron
     from nnfast._regressor import MLPRegressor
 
@@ -24,6 +24,7 @@ __all__ = [
     "LossCurveDisplay",
     "MLPClassifier",
     "MLPRegressor",
+    "NetworkDisplay",
     "Perceptron",
     "WeightsDisplay",
     "__version__",
@@ -36,6 +37,7 @@ _LAZY = {
     "LossCurveDisplay": "nnfast._displays",
     "MLPClassifier": "nnfast._classifier",
     "MLPRegressor": "nnfast._regressor",
+    "NetworkDisplay": "nnfast._displays",
     "Perceptron": "nnfast._perceptron",
     "WeightsDisplay": "nnfast._displays",
 }

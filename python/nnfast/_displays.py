@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil, isqrt, sqrt
 from numbers import Integral
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -33,8 +33,22 @@ def _activations(estimator: Any) -> list[Activation]:
     return [*hidden_activations(estimator.activation, n_hidden), estimator.out_activation_]
 
 
+def _output_names(estimator: Any) -> list[str] | None:
+    """The classes that the outputs stand for; None where they stand for none."""
+    classes = getattr(estimator, "classes_", None)
+    if classes is None:
+        return None
+    if isinstance(classes, list):  # several columns of classes
+        return [f"y{column}: {label}" for column, labels in enumerate(classes) for label in labels]
+    return [str(label) for label in (classes[-1:] if len(estimator.intercepts_[-1]) == 1 else classes)]
+
+
 def _label(activation: Activation) -> str:
     return activation if isinstance(activation, str) else f"{activation[0]} ({activation[1]:g})"
+
+
+def _layer_names(n: int) -> list[str]:
+    return ["input", *(f"hidden {i}" for i in range(1, n - 1)), "output"]
 
 
 def _curves(activations: Sequence[Activation], x: ArrayLike | None) -> tuple[Array, Array, Array]:
@@ -59,7 +73,7 @@ def _colors(weights: Sequence[Array], kwargs: dict[str, Any]) -> dict[str, Any]:
     """What ``imshow`` is told: red for positive weights and blue for negative ones, unless `kwargs` says otherwise."""
     largest = max(np.abs(w).max() for w in weights) or 1.0
     scale = {} if "norm" in kwargs else {"vmin": -largest, "vmax": largest}
-    return {"cmap": "RdBu_r", **scale, **kwargs}
+    return {"cmap": "RdBu_r", "interpolation": "nearest", **scale, **kwargs}
 
 
 def _panels(ax: Any, title: str, n: int, columns: int, size: tuple[float, float]) -> tuple[Any, list[Any]]:
@@ -395,6 +409,264 @@ class ActivationDisplay:
             panel.set(xlabel="weighted sum" if lowest else "", ylabel="output" if first else "")
         self.axes_[0].legend(frameon=False)
         return self
+
+
+class _Names(NamedTuple):
+    layers: list[str]
+    features: list[str]
+    outputs: list[str]
+
+
+class NetworkDisplay:
+    """A network: its units in columns and its weights as lines between them, or its weights as heat maps.
+
+    Parameters
+    ----------
+    coefs : sequence of array-like of shape (units of layer i, units of layer i + 1)
+        The weights of each layer after the input.
+
+    intercepts : sequence of array-like of shape (units of layer i + 1,)
+        Likewise the intercepts.
+
+    layer_names : sequence of str, default=None
+        One for each layer, the input and the output included; 'input', 'hidden 1', ..., 'output' when None.
+
+    feature_names : sequence of str, default=None
+        The inputs; 'x0', 'x1', ... when None.
+
+    output_names : sequence of str, default=None
+        The outputs; 'y0', 'y1', ... when None.
+
+    Attributes
+    ----------
+    kind_ : {'lines', 'heatmap'}
+        What has been drawn.
+
+    ax_ : matplotlib Axes
+        The axes; with heat maps the place of all of them, itself invisible.
+
+    axes_ : list of matplotlib Axes
+        One for each heat map; with lines ``[ax_]``.
+
+    figure_ : matplotlib Figure
+        Their figure.
+
+    lines_ : list of matplotlib LineCollection
+        The lines of each layer after the input, those of ``coefs[i][j, k]`` in the order of ``coefs[i].ravel()``.
+
+    units_ : list of matplotlib PathCollection
+        The units of each layer, the input included.
+
+    images_ : list of matplotlib AxesImage
+        The heat maps, as ``coefs``: a row for each unit that the weights come from, a column for each they lead to.
+
+    colorbar_ : matplotlib Colorbar
+        With heat maps, what their colours mean.
+
+    Examples
+    --------
+    >>> from nnfast import NetworkDisplay
+    >>> NetworkDisplay([[[1.0], [-2.0]]], [[0.5]], output_names=["price"]).output_names
+    ['price']
+    """
+
+    def __init__(
+        self,
+        coefs: Sequence[ArrayLike],
+        intercepts: Sequence[ArrayLike],
+        *,
+        layer_names: Sequence[str] | None = None,
+        feature_names: Sequence[str] | None = None,
+        output_names: Sequence[str] | None = None,
+    ) -> None:
+        self.coefs = coefs
+        self.intercepts = intercepts
+        self.layer_names = layer_names
+        self.feature_names = feature_names
+        self.output_names = output_names
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, *, kind: str = "auto", max_units: int = 32, ax: Any = None, **kwargs: Any
+    ) -> Self:
+        """Draw a network with the names of its features, of its layers' activations and of its classes.
+
+        Parameters
+        ----------
+        estimator : fitted MLPClassifier or MLPRegressor, nnfast's or scikit-learn's, or nnfast.MLP
+
+        kind : {'auto', 'lines', 'heatmap'}, default='auto'
+            How to draw the weights.
+
+            - 'lines' draws one for each weight, red for positive and blue for negative ones, and the wider the larger
+              the weight is; the edges of the units do the same for the intercepts.
+            - 'heatmap' draws an image for each layer, with one scale of colours for all; the intercepts are left out.
+            - 'auto' is 'lines' for networks small enough, else 'heatmap'.
+
+        max_units : int, default=32
+            The most units of a layer, inputs included, that are drawn with lines.
+
+        ax : matplotlib Axes, default=None
+            Where to draw; heat maps take its place. A new figure when None.
+
+        **kwargs : dict
+            For matplotlib's ``LineCollection`` of the lines, or ``imshow`` of the heat maps.
+
+        Returns
+        -------
+        display : NetworkDisplay
+
+        Raises
+        ------
+        NotFittedError
+            The estimator is not fitted.
+        TypeError
+            It is no network.
+        ValueError
+            There is no such kind, or a layer has more than ``max_units`` units and ``kind='lines'``.
+        ImportError
+            matplotlib is not installed.
+        """
+        labels = ["features", *map(_label, _activations(estimator))]
+        display = cls(
+            estimator.coefs_,
+            estimator.intercepts_,
+            layer_names=[f"{name}\n{label}" for name, label in zip(_layer_names(len(labels)), labels, strict=True)],
+            feature_names=getattr(estimator, "feature_names_in_", None),
+            output_names=_output_names(estimator),
+        )
+        return display.plot(ax=ax, kind=kind, max_units=max_units, **kwargs)
+
+    def plot(self, ax: Any = None, *, kind: str = "auto", max_units: int = 32, **kwargs: Any) -> Self:
+        """Draw; for the parameters see `from_estimator`.
+
+        Returns
+        -------
+        self : NetworkDisplay
+        """
+        check_matplotlib_support("NetworkDisplay.plot")
+        if kind not in ("auto", "lines", "heatmap"):
+            raise ValueError(f"kind must be 'auto', 'lines' or 'heatmap', got {kind!r}")
+        coefs = [np.asarray(coef) for coef in self.coefs]
+        intercepts = [np.asarray(intercept) for intercept in self.intercepts]
+        sizes = [len(coefs[0]), *map(len, intercepts)]
+        largest = max(sizes)
+        if kind == "lines" and largest > max_units:
+            raise ValueError(
+                f"A layer has {largest} units, more than max_units={max_units} that are drawn with lines; "
+                "kind='heatmap' draws networks of any size."
+            )
+        self.kind_ = "lines" if kind != "heatmap" and largest <= max_units else "heatmap"
+        names = _Names(
+            _layer_names(len(sizes)) if self.layer_names is None else list(self.layer_names),
+            [f"x{i}" for i in range(sizes[0])] if self.feature_names is None else list(self.feature_names),
+            [f"y{i}" for i in range(sizes[-1])] if self.output_names is None else list(self.output_names),
+        )
+        for what, given, n in zip(names._fields, names, (len(sizes), sizes[0], sizes[-1]), strict=True):
+            if len(given) != n:
+                raise ValueError(f"There are {len(given)} names for {n} {what}.")
+        self.lines_: list[Any] = []
+        self.units_: list[Any] = []
+        self.images_: list[Any] = []
+        title = f"Network {'-'.join(map(str, sizes))}"
+        if self.kind_ == "lines":
+            self._plot_lines(ax, title, coefs, intercepts, names, kwargs)
+        else:
+            self._plot_heatmaps(ax, title, coefs, names, kwargs)
+        return self
+
+    def _plot_lines(
+        self,
+        ax: Any,
+        title: str,
+        coefs: list[Array],
+        intercepts: list[Array],
+        names: _Names,
+        kwargs: dict[str, Any],
+    ) -> None:
+        import matplotlib.pyplot as plt
+        from matplotlib.cbook import normalize_kwargs
+        from matplotlib.collections import LineCollection
+        from matplotlib.lines import Line2D
+
+        sizes = [len(coefs[0]), *map(len, intercepts)]
+        largest = max(sizes)
+        if ax is None:
+            figsize = 1.5 + 1.8 * len(sizes), 1.6 + 0.3 * max(largest, 6)
+            ax = plt.subplots(figsize=figsize, layout="constrained")[1]
+        self.ax_, self.axes_, self.figure_ = ax, [ax], ax.figure
+        everything = np.concatenate([np.ravel(part) for part in (*coefs, *intercepts)])
+        # Points for the largest weight: 3, but less where that would make one surface of the lines of many units.
+        widest = 3 * min(1, 10 / largest)
+        scale = widest / (np.abs(everything).max() or 1.0)
+
+        def looks(weights: Array) -> tuple[Any, Any]:
+            """Colours and widths of the lines for these weights."""
+            return np.select([weights > 0, weights < 0], ["tab:red", "tab:blue"], "tab:gray"), scale * np.abs(weights)
+
+        heights = [(n - 1) / 2 - np.arange(n) for n in sizes]
+        style = {"alpha": 0.8, "zorder": 1} | normalize_kwargs(kwargs, LineCollection)
+        for layer, coef in enumerate(coefs):
+            j, k = (unit.ravel() for unit in np.indices(coef.shape))
+            lines = np.empty((coef.size, 2, 2))  # (line, end, x and y)
+            lines[:, :, 0] = layer, layer + 1
+            lines[:, 0, 1], lines[:, 1, 1] = heights[layer][j], heights[layer + 1][k]
+            colors, widths = looks(coef.ravel())
+            self.lines_.append(LineCollection(list(lines), colors=colors, linewidths=widths, **style))
+            ax.add_collection(self.lines_[-1])
+
+        pitch = ax.get_window_extent().height * 72 / ax.figure.dpi / (largest + 1)  # points from unit to unit
+        for layer, y in enumerate(heights):
+            colors, widths = looks(intercepts[layer - 1] if layer else np.zeros(len(y)))
+            units = ax.scatter(np.full(len(y), layer), y, s=min(0.6 * pitch, 16) ** 2, color="white", zorder=2)
+            units.set(edgecolor=colors, linewidth=1 + widths)
+            self.units_.append(units)
+
+        fontsize = min(10, max(0.7 * pitch, 4))
+        reach = (largest + 1) / 2
+        ax.set(title=title, xlim=(-0.12, len(coefs) + 0.12), ylim=(-reach, reach))
+        ax.xaxis.tick_top()
+        ax.set_xticks(range(len(sizes)), names.layers)
+        ax.set_yticks(heights[0], names.features, fontsize=fontsize)
+        right = ax.secondary_yaxis("right")
+        right.set_yticks(heights[-1], names.outputs, fontsize=fontsize)
+        for axes in (ax, right):
+            axes.tick_params(length=0)
+            axes.spines[:].set_visible(False)
+        marks = []
+        for sign, value, words in (
+            (1, everything.max(), "positive, up to"),
+            (-1, everything.min(), "negative, down to"),
+        ):
+            if sign * value > 0:
+                color, width = looks(value)
+                marks.append(Line2D([], [], color=str(color), linewidth=float(width), label=f"{words} {value:.3g}"))
+        ax.legend(
+            handles=marks,
+            title="weights; intercepts on the edges of the units",
+            loc="upper center",
+            bbox_to_anchor=(0.5, 0),
+            ncols=2,
+            frameon=False,
+        )
+
+    def _plot_heatmaps(self, ax: Any, title: str, coefs: list[Array], names: _Names, kwargs: dict[str, Any]) -> None:
+        style = {"aspect": "auto"} | _colors(coefs, kwargs)
+        self.ax_, self.axes_ = _panels(ax, title, len(coefs), min(len(coefs), 4), (2.8, 3.4))
+        self.figure_ = self.ax_.figure
+        for layer, (panel, coef) in enumerate(zip(self.axes_, coefs, strict=True)):
+            self.images_.append(panel.imshow(coef, **style))
+            panel.set(ylabel=names.layers[layer], xlabel=names.layers[layer + 1])
+            panel.locator_params(nbins=5, integer=True)
+        for set_ticks, labels in (
+            (self.axes_[0].set_yticks, names.features),
+            (self.axes_[-1].set_xticks, names.outputs),
+        ):
+            if len(labels) <= 30:  # of more, in the 170 points of a panel, none could be read
+                set_ticks(range(len(labels)), labels, fontsize=min(10, 170 / len(labels)))
+        if len(" ".join(names.outputs)) > 24:  # letters of 6 points fill the width of a panel
+            self.axes_[-1].tick_params(axis="x", labelrotation=90)
+        self.colorbar_ = self.figure_.colorbar(self.images_[0], ax=self.axes_, label="weight")
 
 
 class WeightsDisplay:
