@@ -619,7 +619,7 @@ class NetworkDisplay:
         for layer, y in enumerate(heights):
             colors, widths = looks(intercepts[layer - 1] if layer else np.zeros(len(y)))
             units = ax.scatter(np.full(len(y), layer), y, s=min(0.6 * pitch, 16) ** 2, color="white", zorder=2)
-            units.set(edgecolor=colors, linewidth=1 + widths)
+            units.set(edgecolor=colors, linewidth=1 + widths, clip_on=False)  # in narrow axes they reach over the edge
             self.units_.append(units)
 
         fontsize = min(10, max(0.7 * pitch, 4))
