@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from nnfast import MLP, MLPClassifier, Perceptron, ops
+from nnfast import MLP, ActivationDisplay, MLPClassifier, Perceptron, ops
 
 # The four inputs of a logical function of two variables, one a row, and its value for each.
 CORNERS = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
@@ -80,28 +80,14 @@ def activation_functions(folder: Path) -> None:
 def draw_activations(folder: Path) -> Path | None:
     """Draw every activation function and its slope; the path of the picture, or None without matplotlib."""
     try:
-        from matplotlib.figure import Figure
+        display = ActivationDisplay.from_names([function.__name__ for function, _, _ in ACTIVATIONS.values()])
     except ImportError:
         return None
-    # Two halves, so that a jump at 0 is a gap and not a steep line.
-    halves = np.linspace(-3, 0, 200), np.linspace(1e-9, 3, 200)
-    figure = Figure(figsize=(14, 4), layout="constrained")
-    panels = figure.subplots(1, len(ACTIVATIONS), sharex=True, sharey=True)
-    for panel, (name, (function, slope, formula)) in zip(panels, ACTIVATIONS.items(), strict=True):
-        panel.axhline(0, color="0.7", linewidth=0.8)
-        panel.axvline(0, color="0.7", linewidth=0.8)
-        for z in halves:
-            (value_line,) = panel.plot(z, function(z), color="tab:blue", linewidth=2.5)
-            (slope_line,) = panel.plot(z, slope(z), color="tab:orange", linewidth=2, linestyle=(0, (3, 1.5)))
-        panel.set(xlabel="weighted sum z", xlim=(-3, 3), ylim=(-1.2, 2.2))
-        panel.set_title(f"{name}\n", fontweight="bold")
-        panel.text(0.5, 1.03, formula, transform=panel.transAxes, horizontalalignment="center", color="0.3")
-        panel.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("output")
-    panels[0].legend([value_line, slope_line], ["function", "slope"], loc="upper left", frameon=False)
+    for panel, (name, (_, _, formula)) in zip(display.axes_, ACTIVATIONS.items(), strict=True):
+        panel.set_title(f"{name}\n{formula}", fontsize="medium")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "activations.png"
-    figure.savefig(path, dpi=120)
+    display.figure_.savefig(path, dpi=120)
     return path
 
 

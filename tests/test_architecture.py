@@ -237,7 +237,7 @@ ARROWS = {
     "_classifier": ({"_base", "_network", "ops"}, {"numpy", "sklearn"}),
     "_regressor": ({"_base", "_network", "_validation"}, {"numpy", "sklearn"}),
     "_perceptron": ({"_core", "ops"}, {"numpy", "scipy", "sklearn"}),
-    "_displays": (set(), {"numpy", "sklearn"}),
+    "_displays": ({"_core", "_network"}, {"numpy", "sklearn"}),
     "__init__": (
         {"_displays", "_core", "ops", "_network", "_classifier", "_regressor", "_perceptron", "_threads"},
         set(),

@@ -14,26 +14,32 @@ from nnfast._network import MLP
 
 if TYPE_CHECKING:
     from nnfast._classifier import MLPClassifier
-    from nnfast._displays import LossCurveDisplay
+    from nnfast._displays import ActivationDisplay, LossCurveDisplay, NetworkDisplay, WeightsDisplay
     from nnfast._perceptron import Perceptron
     from nnfast._regressor import MLPRegressor
 
 __all__ = [
     "MLP",
+    "ActivationDisplay",
     "LossCurveDisplay",
     "MLPClassifier",
     "MLPRegressor",
+    "NetworkDisplay",
     "Perceptron",
+    "WeightsDisplay",
     "__version__",
     "ops",
     "show_config",
 ]
 
 _LAZY = {
+    "ActivationDisplay": "nnfast._displays",
     "LossCurveDisplay": "nnfast._displays",
     "MLPClassifier": "nnfast._classifier",
     "MLPRegressor": "nnfast._regressor",
+    "NetworkDisplay": "nnfast._displays",
     "Perceptron": "nnfast._perceptron",
+    "WeightsDisplay": "nnfast._displays",
 }
 
 
