@@ -237,8 +237,10 @@ ARROWS = {
     "_regressor": ({"_base", "_network", "_validation"}, {"numpy", "sklearn"}),
     "_perceptron": ({"_core", "ops"}, {"numpy", "scipy", "sklearn"}),
     "_displays": (set(), {"numpy", "sklearn"}),
+    "_exported": ({"_core", "_network", "_base", "_perceptron"}, {"numpy", "sklearn"}),
+    "_c_source": ({"_exported", "_network"}, {"numpy"}),
     "__init__": (
-        {"_displays", "_core", "ops", "_network", "_classifier", "_regressor", "_perceptron", "_threads"},
+        {"_displays", "_core", "ops", "_network", "_classifier", "_regressor", "_perceptron", "_threads", "_c_source"},
         set(),
     ),
 }

@@ -13,6 +13,7 @@ from nnfast import ops
 from nnfast._network import MLP
 
 if TYPE_CHECKING:
+    from nnfast._c_source import to_c
     from nnfast._classifier import MLPClassifier
     from nnfast._displays import LossCurveDisplay
     from nnfast._perceptron import Perceptron
@@ -27,6 +28,7 @@ __all__ = [
     "__version__",
     "ops",
     "show_config",
+    "to_c",
 ]
 
 _LAZY = {
@@ -34,6 +36,7 @@ _LAZY = {
     "MLPClassifier": "nnfast._classifier",
     "MLPRegressor": "nnfast._regressor",
     "Perceptron": "nnfast._perceptron",
+    "to_c": "nnfast._c_source",
 }
 
 
