@@ -1,4 +1,4 @@
-"""Models in other formats say what the model says: C source, compiled and called.
+"""Models in other formats say what the model says: C source, compiled and called; ONNX in ONNX Runtime.
 
 float32 models, unless a test says otherwise: it is what C computes in by default.
 """
@@ -7,15 +7,19 @@ import ctypes
 import functools
 import os
 import subprocess
+import sys
 
 import numpy as np
+import onnx
+import onnxruntime
 import pandas as pd
 import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
 
+import nnfast
 from estimators import estimator, problem
-from nnfast import MLP, MLPClassifier, MLPRegressor, Perceptron, to_c
+from nnfast import MLP, MLPClassifier, MLPRegressor, Perceptron, to_c, to_onnx
 from nnfast._exported import describe
 from nnfast._network import HIDDEN_ACTIVATIONS, forward
 
@@ -247,6 +251,134 @@ def test_a_c_file_is_written(tmp_path):
         to_c(model, tmp_path / "missing" / "model.c")
 
 
+# ---- ONNX ------------------------------------------------------------------------------------------------------------
+
+
+def session(onnx_model):
+    onnx.checker.check_model(onnx_model, full_check=True)
+    return onnxruntime.InferenceSession(onnx_model.SerializeToString())
+
+
+def run(onnx_model, X):
+    """The outputs by name."""
+    runtime = session(onnx_model)
+    (given,) = runtime.get_inputs()
+    names = [output.name for output in runtime.get_outputs()]
+    return dict(zip(names, runtime.run(None, {given.name: X}), strict=True))
+
+
+def assert_says(results, model, X, tolerance):
+    """What an ONNX model gave is what the model says; numbers to within a share of the largest."""
+    results = dict(results)
+    if hasattr(model, "classes_"):
+        label, expected = results.pop("label"), model.predict(X)
+        assert label.shape == expected.shape
+        np.testing.assert_array_equal(label, expected)
+    (numbers,) = results.values()
+    outputs = outputs_of(model, X)
+    if isinstance(numbers, list):
+        assert [part.shape for part in numbers] == [part.shape for part in model.predict_proba(X)]
+        numbers = np.hstack(numbers)
+    if numbers.shape[1] == 2 * outputs.shape[1]:  # of two classes a perceptron has one score
+        np.testing.assert_array_equal(numbers[:, 0], -numbers[:, 1])
+        numbers = numbers[:, 1:]
+    if not hasattr(model, "classes_"):
+        predict = model.forward if isinstance(model, MLP) else model.predict
+        assert numbers.shape[1:] == (predict(X).shape[1:] or (1,))
+    assert numbers.dtype == X.dtype
+    assert abs(numbers.reshape(outputs.shape) - outputs).max() <= tolerance * max(1, abs(outputs).max())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_onnx_says_what_the_model_says(name):
+    model, X = made(name)
+    assert_says(run(to_onnx(model), X), model, X, 1e-6)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_onnx_in_float64(name):
+    model, X = made(name)
+    X = X.astype(np.float64)
+    if isinstance(model, MLP):
+        model = MLP(model.layer_sizes, loss=model.loss_name, activation=model.activation, dtype="float64")
+    assert_says(run(to_onnx(model, dtype="float64"), X), model, X, 1e-13)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("float64", 1e-13)])
+def test_every_activation_in_onnx(dtype, tolerance):
+    models, X = of_each_activation(dtype)
+    for model in models.values():
+        # ONNX Runtime has erf in float32 alone.
+        assert_says(run(to_onnx(model), X), model, X, 1e-6 if model.activation == "gelu" else tolerance)
+
+
+LABELS = {  # the classes, and what stands for them in ONNX
+    "bool": (np.array([False, True]), np.array([0, 1])),
+    "small integers": (np.array([7, 200], np.uint8), np.array([7, 200])),
+    "whole floats": (np.array([-1.0, 2.0, 5.0]), np.array([-1, 2, 5])),
+    "objects": (np.array(["a", "é", ""], object), np.array(["", "a", "é"], object)),
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_labels_in_onnx(name):
+    classes, expected = LABELS[name]
+    X = np.random.default_rng(0).standard_normal((40, 2), np.float32)
+    y = classes[np.arange(40) % len(classes)]
+    model = MLPClassifier((3,), max_iter=1, n_iter_no_change=np.inf, random_state=0).fit(X, y)
+    label = run(to_onnx(model), X)["label"]
+    assert label.dtype == expected.dtype
+    np.testing.assert_array_equal(label, expected[np.searchsorted(model.classes_, model.predict(X))])
+
+
+def test_labels_that_onnx_does_not_have():
+    X = np.random.default_rng(0).standard_normal((40, 2))
+    model = Perceptron().fit(X, np.arange(40) % 2)
+    model.classes_ = np.array([0.5, 1.0])
+    with pytest.raises(ValueError, match=r"labels that are integers or text, not such as 0\.5"):
+        to_onnx(model)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_levels_far_apart(dtype, tmp_path):
+    """e^z of what is added to a level overflows."""
+    model = MLP((2, 6), loss="quantile", quantile=[0.1, 0.5, 0.9], dtype=dtype, random_state=0)
+    model.intercepts_[0][:] = [0, 2000, -2000, -2000, 2000, 2000]
+    X = np.ones((1, 2), dtype)
+    expected = model.forward(X)
+    assert np.isfinite(expected).all() and expected.max() > 1999
+    library = compiled(tmp_path, {"levels": to_c(model, dtype=dtype)})
+    bound = error_bound(model, X, np.finfo(dtype).eps / 2)
+    assert (abs(c_outputs(library, "nnfast", model, X) - expected) <= 2 * bound).all()
+    assert (abs(run(to_onnx(model), X)["variable"] - expected) <= 2 * bound).all()
+
+
+def test_an_onnx_file_is_written(tmp_path):
+    model, _ = made("multiclass")
+    onnx_model = to_onnx(model, tmp_path / "model.onnx")
+    assert onnx.load(tmp_path / "model.onnx") == onnx_model
+    assert (onnx_model.producer_name, onnx_model.producer_version) == ("nnfast", nnfast.__version__)
+    runtime = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    assert [(x.name, x.type, x.shape) for x in runtime.get_inputs()] == [("X", "tensor(float)", ["n_samples", 13])]
+    assert [(x.name, x.type, x.shape) for x in runtime.get_outputs()] == [
+        ("label", "tensor(int64)", ["n_samples"]),
+        ("probabilities", "tensor(float)", ["n_samples", 3]),
+    ]
+    with pytest.raises(OSError, match="No such file"):
+        to_onnx(model, tmp_path / "missing" / "model.onnx")
+
+
+def test_without_onnx(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ImportError, match=r"^onnx is needed to write ONNX: pip install nnfast\[onnx\]$"):
+        to_onnx(made("binary")[0])
+
+
+def test_onnx_is_not_imported_before_it_is_needed():
+    program = "import sys, nnfast; nnfast.to_onnx; assert 'onnx' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 # ---- wrong input -----------------------------------------------------------------------------------------------------
 
 
@@ -256,7 +388,7 @@ def test_names_that_c_cannot_have(name):
         to_c(made("binary")[0], name=name)
 
 
-@pytest.mark.parametrize("write", [to_c])
+@pytest.mark.parametrize("write", [to_c, to_onnx])
 def test_what_cannot_be_written(write):
     for unfitted in (MLPClassifier(), MLPRegressor(), Perceptron()):
         with pytest.raises(NotFittedError):
@@ -267,7 +399,7 @@ def test_what_cannot_be_written(write):
         write(made("binary")[0], dtype="int32")
 
 
-@pytest.mark.parametrize("write", [to_c])
+@pytest.mark.parametrize("write", [to_c, to_onnx])
 def test_edited_weights(write):
     """They are the user's to edit: what is there is written, unless it cannot be."""
     model, _ = fit("regression", dtype="float64")

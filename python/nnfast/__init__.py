@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nnfast._c_source import to_c
     from nnfast._classifier import MLPClassifier
     from nnfast._displays import LossCurveDisplay
+    from nnfast._onnx import to_onnx
     from nnfast._perceptron import Perceptron
     from nnfast._regressor import MLPRegressor
 
@@ -29,6 +30,7 @@ __all__ = [
     "ops",
     "show_config",
     "to_c",
+    "to_onnx",
 ]
 
 _LAZY = {
@@ -37,6 +39,7 @@ _LAZY = {
     "MLPRegressor": "nnfast._regressor",
     "Perceptron": "nnfast._perceptron",
     "to_c": "nnfast._c_source",
+    "to_onnx": "nnfast._onnx",
 }
 
 

@@ -56,7 +56,7 @@ class Exported(NamedTuple):
 
 
 def describe(model: Any, dtype: DTypeLike | None = None) -> Exported:
-    """A fitted model of this package, with weights of this dtype, or as they are.
+    """A fitted model of this package, with weights of this dtype; None: that of its weight matrices.
 
     Raises
     ------
@@ -73,7 +73,8 @@ def describe(model: Any, dtype: DTypeLike | None = None) -> Exported:
     outputs = forward(np.zeros((1, n_in), np.float32), *network, n_jobs=1, output_groups=exported.groups)
     if outputs.shape[1] != n_out:
         raise ValueError(f"The weights of the {exported.title} give {outputs.shape[1]} outputs, not {n_out}.")
-    target = np.dtype(outputs.dtype if dtype is None else dtype)
+    own = min(np.result_type(*exported.coefs, np.float32), np.dtype(np.float64))
+    target = own if dtype is None else np.dtype(dtype)
     if target not in (np.float32, np.float64):
         raise ValueError(f"dtype must be float32 or float64, got {target}.")
     with np.errstate(over="ignore"):
@@ -142,7 +143,7 @@ def _describe_perceptron(model: Any) -> tuple[Exported, int, int]:
     exported = Exported(
         type(model).__name__,
         [coef.T],
-        [model.intercept_.astype(coef.dtype)],  # with two classes it is float64, whatever the weights are
+        [model.intercept_],
         ["identity" if rule.activate is None else rule.name],
         (),
         getattr(model, "feature_names_in_", ()),
