@@ -239,7 +239,7 @@ ARROWS = {
     "_displays": (set(), {"numpy", "sklearn"}),
     "_exported": ({"_core", "_network", "_base", "_perceptron"}, {"numpy", "sklearn"}),
     "_c_source": ({"_exported", "_network"}, {"numpy"}),
-    "_onnx": ({"_exported", "_network"}, {"numpy"}),
+    "_onnx": ({"_exported", "_network", "_classifier", "_regressor", "_perceptron"}, {"numpy"}),
     "__init__": (
         {"_core", "ops", "_network", "_threads", "_classifier", "_regressor", "_perceptron", "_displays"}
         | {"_c_source", "_onnx"},

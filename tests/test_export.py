@@ -14,14 +14,18 @@ import onnx
 import onnxruntime
 import pandas as pd
 import pytest
+import skl2onnx
+from sklearn.ensemble import VotingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import nnfast
 from estimators import estimator, problem
 from nnfast import MLP, MLPClassifier, MLPRegressor, Perceptron, to_c, to_onnx
 from nnfast._exported import describe
-from nnfast._network import HIDDEN_ACTIVATIONS, forward
+from nnfast._network import HIDDEN_ACTIVATIONS, OUTPUT_ACTIVATIONS, forward
 
 # ---- models ----------------------------------------------------------------------------------------------------------
 
@@ -40,9 +44,8 @@ def perceptron(target, **parameters):
 
 
 def network(**parameters):
-    return MLP((6, 9, 7, 3), random_state=0, **parameters), np.random.default_rng(0).standard_normal(
-        (50, 6), np.float32
-    )
+    X = np.random.default_rng(0).standard_normal((50, 6), np.float32)
+    return MLP((6, 9, 7, 3), random_state=0, **parameters), X
 
 
 def columns(X, y):
@@ -69,8 +72,10 @@ MODELS = {
     "perceptron of classes": functools.partial(perceptron, "multiclass"),
     "perceptron tanh": functools.partial(perceptron, "binary", activation="tanh", eta0=0.1),
     "perceptron sigmoid": functools.partial(perceptron, "multiclass", activation="sigmoid", eta0=0.1),
-    "network": functools.partial(network, loss="binary_log_loss", activation="logistic"),
 }
+# And a network with each output activation.
+for loss in {link: loss for loss, link in OUTPUT_ACTIVATIONS.items()}.values():
+    MODELS[f"network {loss}"] = functools.partial(network, loss=loss, activation="logistic")
 
 
 @functools.cache
@@ -377,6 +382,68 @@ def test_without_onnx(monkeypatch):
 def test_onnx_is_not_imported_before_it_is_needed():
     program = "import sys, nnfast; nnfast.to_onnx; assert 'onnx' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+# ---- skl2onnx --------------------------------------------------------------------------------------------------------
+
+
+NO_MAPS = {"zipmap": False}
+
+
+@pytest.fixture(scope="module")
+def registered():
+    nnfast.register_skl2onnx()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", [name for name in MODELS if not name.startswith("network")])
+def test_skl2onnx_converts_a_pipeline(registered, name, dtype):
+    model, X = made(name)
+    X = X.astype(dtype)
+    pipeline = make_pipeline(StandardScaler(), model)
+    pipeline[0].fit(X)
+    results = run(skl2onnx.to_onnx(pipeline, X, options=NO_MAPS if hasattr(model, "classes_") else None), X)
+    assert_says(results, model, pipeline[0].transform(X), 1e-6 if dtype == "float32" else 1e-13)
+
+
+def test_skl2onnx_maps_classes_to_probabilities(registered):
+    """By default; the other options too."""
+    model, X = made("labels of text")
+    results = run(skl2onnx.to_onnx(model, X), X)
+    np.testing.assert_array_equal(results["output_label"], model.predict(X))
+    maps = pd.DataFrame(results["output_probability"])[list(model.classes_)]
+    np.testing.assert_allclose(maps, model.predict_proba(X), rtol=0, atol=1e-6)
+    results = run(skl2onnx.to_onnx(model, X, options={"zipmap": "columns"}), X)
+    np.testing.assert_allclose(np.column_stack(list(results.values())[1:]), model.predict_proba(X), rtol=0, atol=1e-6)
+    results = run(skl2onnx.to_onnx(model, X, options=NO_MAPS | {"output_class_labels": True}), X)
+    np.testing.assert_array_equal(results["class_labels"], model.classes_)
+
+
+def test_skl2onnx_converts_two_models_of_one_kind(registered):
+    """Their names do not meet; features that are integers are taken too."""
+    _, X, y = problem("binary")
+    X = np.round(X).astype(np.int64)
+    models = [(str(seed), MLPClassifier((4,), max_iter=2, tol=1, random_state=seed)) for seed in range(2)]
+    vote = VotingClassifier(models, voting="soft", flatten_transform=False).fit(X, y)
+    results = run(skl2onnx.to_onnx(vote, X, options=NO_MAPS), X)
+    np.testing.assert_array_equal(results["label"], vote.predict(X))
+    np.testing.assert_allclose(results["probabilities"], vote.predict_proba(X), rtol=0, atol=1e-6)
+
+
+def test_what_skl2onnx_cannot_convert(registered):
+    """Old opsets; a frame, whose columns it takes for as many inputs."""
+    model, X = made("binary")
+    with pytest.raises(RuntimeError, match=r"at most 1 input\(s\) is\(are\) supported but we got 30"):
+        skl2onnx.to_onnx(model, pd.DataFrame(X, columns=[f"x{i}" for i in range(30)]))
+    with pytest.raises(ValueError, match="MLPClassifier needs target_opset 14 or later, got 12"):
+        skl2onnx.to_onnx(model, X, target_opset=12)
+    assert_says(run(skl2onnx.to_onnx(model, X, target_opset=14, options=NO_MAPS), X), model, X, 1e-6)
+
+
+def test_without_skl2onnx(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skl2onnx", None)
+    with pytest.raises(ImportError, match=r"^skl2onnx is needed to write ONNX: pip install nnfast\[onnx\]$"):
+        nnfast.register_skl2onnx()
 
 
 # ---- wrong input -----------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nnfast._c_source import to_c
     from nnfast._classifier import MLPClassifier
     from nnfast._displays import LossCurveDisplay
-    from nnfast._onnx import to_onnx
+    from nnfast._onnx import register_skl2onnx, to_onnx
     from nnfast._perceptron import Perceptron
     from nnfast._regressor import MLPRegressor
 
@@ -28,6 +28,7 @@ __all__ = [
     "Perceptron",
     "__version__",
     "ops",
+    "register_skl2onnx",
     "show_config",
     "to_c",
     "to_onnx",
@@ -38,6 +39,7 @@ _LAZY = {
     "MLPClassifier": "nnfast._classifier",
     "MLPRegressor": "nnfast._regressor",
     "Perceptron": "nnfast._perceptron",
+    "register_skl2onnx": "nnfast._onnx",
     "to_c": "nnfast._c_source",
     "to_onnx": "nnfast._onnx",
 }

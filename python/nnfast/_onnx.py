@@ -223,6 +223,8 @@ def to_onnx(model: Any, path: str | PathLike[str] | None = None, *, dtype: DType
       its negative.
     - ``variable`` of an MLPRegressor or an MLP, the prediction; of one target its shape is (n_samples, 1).
 
+    Pipelines are skl2onnx's business: `register_skl2onnx`.
+
     Parameters
     ----------
     model : fitted MLPClassifier, MLPRegressor or Perceptron, or an MLP
@@ -278,8 +280,117 @@ def to_onnx(model: Any, path: str | PathLike[str] | None = None, *, dtype: DType
     return onnx_model
 
 
+# ---- in pipelines ----------------------------------------------------------------------------------------------------
+
+
+def register_skl2onnx() -> None:
+    """Make skl2onnx know MLPClassifier, MLPRegressor and Perceptron, alone and within pipelines.
+
+    To be called once, before ``skl2onnx.to_onnx``. The results are those of `to_onnx`, where scores are called
+    ``probabilities`` too. Classifiers have skl2onnx's options ``zipmap`` and ``output_class_labels``, but not with
+    several columns of several classes.
+
+    Raises
+    ------
+    ImportError
+        skl2onnx is not installed.
+
+    Examples
+    --------
+    >>> import skl2onnx
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> import nnfast
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), nnfast.MLPClassifier((8,), max_iter=20, tol=0.1, random_state=0))
+    >>> nnfast.register_skl2onnx()
+    >>> onnx_model = skl2onnx.to_onnx(model.fit(X, y), X, options={"zipmap": False})
+    >>> [output.name for output in onnx_model.graph.output]
+    ['label', 'probabilities']
+    """
+    skl2onnx = _package("skl2onnx")
+    from nnfast._classifier import MLPClassifier
+    from nnfast._perceptron import Perceptron
+    from nnfast._regressor import MLPRegressor
+
+    # It asks every classifier for `nocl`, numbers in place of labels.
+    options = {"zipmap": [True, False, "columns"], "output_class_labels": [False, True], "nocl": [False]}
+    for kind in (MLPClassifier, Perceptron):
+        name = f"nnfast{kind.__name__}"
+        skl2onnx.update_registered_converter(kind, name, _declare_types, _convert, parser=_parse, options=options)
+    skl2onnx.update_registered_converter(MLPRegressor, "nnfastMLPRegressor", _declare_types, _convert)
+
+
+def _parse(scope: Any, model: Any, inputs: list[Any], custom_parsers: Any = None) -> list[Any]:
+    """The results of a classifier for skl2onnx."""
+    parsing = _package("skl2onnx._parse")
+    if not isinstance(getattr(model, "classes_", None), list):
+        return parsing._parse_sklearn_classifier(scope, model, inputs, custom_parsers)
+    types = _package("skl2onnx.common.data_types")
+    operator = scope.declare_local_operator(f"nnfast{type(model).__name__}", model)
+    operator.inputs = inputs
+    probabilities = types.SequenceType(types.guess_tensor_type(inputs[0].type))
+    operator.outputs.append(scope.declare_local_variable("label", types.Int64TensorType()))
+    operator.outputs.append(scope.declare_local_variable("probabilities", probabilities))
+    return operator.outputs
+
+
+def _graph_of(operator: Any) -> Any:
+    """The graph of skl2onnx's operator: in float64 for inputs in float64, in float32 for all others."""
+    types, onnx = _package("skl2onnx.common.data_types"), _package("onnx")
+    double = types.guess_proto_type(operator.inputs[0].type) == onnx.TensorProto.DOUBLE
+    return _build(describe(operator.raw_operator, "float64" if double else "float32"))
+
+
+def _declare_types(operator: Any) -> None:
+    """The types and shapes of the results for skl2onnx."""
+    _package("skl2onnx.common.utils").check_input_and_output_numbers(operator, input_count_range=1)
+    types, element = _package("skl2onnx.common.data_types"), _package("onnx").TensorProto
+    kinds = {
+        element.FLOAT: types.FloatTensorType,
+        element.DOUBLE: types.DoubleTensorType,
+        element.INT64: types.Int64TensorType,
+        element.STRING: types.StringTensorType,
+    }
+    for variable, value in zip(operator.outputs, _graph_of(operator).output, strict=True):
+        if value.type.HasField("tensor_type"):  # a sequence is already declared
+            tensor = value.type.tensor_type
+            sizes = [dimension.dim_value for dimension in tensor.shape.dim[1:]]
+            variable.set_type(kinds[tensor.elem_type]([operator.inputs[0].get_first_dimension(), *sizes]))
+
+
+def _convert(scope: Any, operator: Any, container: Any) -> None:
+    """Put the graph of skl2onnx's operator into its container, with names of its own."""
+    onnx = _package("onnx")
+    opset = container.target_opset_any_domain("")
+    if opset < _OPSET:
+        raise ValueError(f"{type(operator.raw_operator).__name__} needs target_opset {_OPSET} or later, got {opset}.")
+    graph = _graph_of(operator)
+    given, element = operator.inputs[0], graph.input[0].type.tensor_type.elem_type
+    names = {graph.input[0].name: given.full_name}
+    if _package("skl2onnx.common.data_types").guess_proto_type(given.type) != element:
+        names[graph.input[0].name] = cast = scope.get_unique_variable_name("X")
+        container.add_node("Cast", given.full_name, cast, name=scope.get_unique_operator_name("Cast"), to=element)
+    for variable, value in zip(operator.outputs, graph.output, strict=True):
+        names[value.name] = variable.full_name
+    for tensor in graph.initializer:
+        names[tensor.name] = scope.get_unique_variable_name(tensor.name)
+        values = onnx.numpy_helper.to_array(tensor).ravel()
+        container.add_initializer(names[tensor.name], tensor.data_type, list(tensor.dims), values)
+    for node in graph.node:
+        names |= {name: scope.get_unique_variable_name(name) for name in node.output if name not in names}
+        container.add_node(
+            node.op_type,
+            [names[name] for name in node.input],
+            [names[name] for name in node.output],
+            name=scope.get_unique_operator_name(node.op_type),
+            **{attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute},
+        )
+
+
 def _package(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError as error:
-        raise ImportError(f"{name} is needed to write ONNX: pip install nnfast[onnx]") from error
+        raise ImportError(f"{name.partition('.')[0]} is needed to write ONNX: pip install nnfast[onnx]") from error
