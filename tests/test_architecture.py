@@ -238,8 +238,12 @@ ARROWS = {
     "_regressor": ({"_base", "_network", "_validation"}, {"numpy", "sklearn"}),
     "_perceptron": ({"_core", "ops"}, {"numpy", "scipy", "sklearn"}),
     "_displays": ({"_core", "_network"}, {"numpy", "sklearn"}),
+    "_exported": ({"_core", "_network", "_base", "_perceptron"}, {"numpy", "sklearn"}),
+    "_c_source": ({"_exported", "_network"}, {"numpy"}),
+    "_onnx": ({"_exported", "_network", "_classifier", "_regressor", "_perceptron"}, {"numpy"}),
     "__init__": (
-        {"_displays", "_core", "ops", "_network", "_classifier", "_regressor", "_perceptron", "_threads"},
+        {"_core", "ops", "_network", "_threads", "_classifier", "_regressor", "_perceptron", "_displays"}
+        | {"_c_source", "_onnx"},
         set(),
     ),
 }

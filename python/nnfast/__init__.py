@@ -13,8 +13,10 @@ from nnfast import ops
 from nnfast._network import MLP
 
 if TYPE_CHECKING:
+    from nnfast._c_source import to_c
     from nnfast._classifier import MLPClassifier
     from nnfast._displays import ActivationDisplay, LossCurveDisplay, NetworkDisplay, WeightsDisplay
+    from nnfast._onnx import register_skl2onnx, to_onnx
     from nnfast._perceptron import Perceptron
     from nnfast._regressor import MLPRegressor
 
@@ -29,7 +31,10 @@ __all__ = [
     "WeightsDisplay",
     "__version__",
     "ops",
+    "register_skl2onnx",
     "show_config",
+    "to_c",
+    "to_onnx",
 ]
 
 _LAZY = {
@@ -40,6 +45,9 @@ _LAZY = {
     "NetworkDisplay": "nnfast._displays",
     "Perceptron": "nnfast._perceptron",
     "WeightsDisplay": "nnfast._displays",
+    "register_skl2onnx": "nnfast._onnx",
+    "to_c": "nnfast._c_source",
+    "to_onnx": "nnfast._onnx",
 }
 
 

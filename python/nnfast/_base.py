@@ -41,6 +41,7 @@ from nnfast._network import (
     INITS,
     MLP,
     STOCHASTIC_SOLVERS,
+    Activation,
     Array,
     Objective,
     Plan,
@@ -810,12 +811,15 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         sound = plan is not None and X.shape[0] > 0 and X.shape[1] == state.get("n_features_in_", X.shape[1])
         if not (sound and is_sound(X)):
             X = validate_data(self, X, accept_sparse="csr", reset=False)
-        activations = [*hidden_activations(self.activation, self.n_layers_ - 2), self.out_activation_]
-        groups = self._output_groups()
+        activations, groups = self._activations(), self._output_groups()
         if plan is not None and not groups and X.dtype == self.coefs_[0].dtype:
             plan.bind(self.coefs_, self.intercepts_, activations, self.activation, self.out_activation_)
         outputs = forward(X, self.coefs_, self.intercepts_, activations, self.n_jobs, output_groups=groups)
         return both_classes(outputs) if both else outputs
+
+    def _activations(self) -> list[Activation]:
+        """What each layer of the fitted network applies, in the engine's words."""
+        return [*hidden_activations(self.activation, self.n_layers_ - 2), self.out_activation_]
 
     # ---- partial_fit ---------------------------------------------------------------------------------------------
 

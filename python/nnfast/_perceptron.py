@@ -44,14 +44,19 @@ class _Rule(NamedTuple):
     positive: float
     activate: Callable[[Any], Any] | None
 
+    @property
+    def midpoint(self) -> float:
+        """Of the targets: what is above it is more like the positive class."""
+        return (self.negative + self.positive) / 2
+
     def decide(self, z: Any) -> Any:
         """Decision values of weighted sums: positive for the positive class."""
         if self.activate is None:
             return z
-        return self.activate(z) - (self.negative + self.positive) / 2
+        return self.activate(z) - self.midpoint
 
 
-_RULES = {
+RULES = {
     "step": _Rule("step", -1.0, 1.0, None),
     "sigmoid": _Rule("logistic", 0.0, 1.0, ops.sigmoid),
     "logistic": _Rule("logistic", 0.0, 1.0, ops.sigmoid),
@@ -115,7 +120,7 @@ class _Training:
 
     def __init__(self, estimator: Perceptron, X: Any, sample_weight: Any, max_iter: int) -> None:
         self.estimator = estimator
-        self.rule = _RULES[estimator.activation]
+        self.rule = RULES[estimator.activation]
         self.X = X
         self.sample_weight = sample_weight
         self.max_iter = max_iter
@@ -374,7 +379,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):
         "penalty": [StrOptions({"l2", "l1", "elasticnet"}), None],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both")],
-        "activation": [StrOptions(set(_RULES))],
+        "activation": [StrOptions(set(RULES))],
     }
 
     coef_: Any
@@ -589,7 +594,7 @@ class Perceptron(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse="csr", reset=False)
-        return _RULES[self.activation].decide(_scores(X, self.coef_, self.intercept_, _product))
+        return RULES[self.activation].decide(_scores(X, self.coef_, self.intercept_, _product))
 
     def predict(self, X: Any) -> Any:
         """Class labels.
