@@ -15,6 +15,7 @@ from nnfast._network import MLP
 if TYPE_CHECKING:
     from nnfast._classifier import MLPClassifier
     from nnfast._displays import LossCurveDisplay
+    from nnfast._files import ModelFileError, load, save
     from nnfast._perceptron import Perceptron
     from nnfast._regressor import MLPRegressor
 
@@ -23,9 +24,12 @@ __all__ = [
     "LossCurveDisplay",
     "MLPClassifier",
     "MLPRegressor",
+    "ModelFileError",
     "Perceptron",
     "__version__",
+    "load",
     "ops",
+    "save",
     "show_config",
 ]
 
@@ -33,7 +37,10 @@ _LAZY = {
     "LossCurveDisplay": "nnfast._displays",
     "MLPClassifier": "nnfast._classifier",
     "MLPRegressor": "nnfast._regressor",
+    "ModelFileError": "nnfast._files",
     "Perceptron": "nnfast._perceptron",
+    "load": "nnfast._files",
+    "save": "nnfast._files",
 }
 
 

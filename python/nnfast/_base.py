@@ -19,7 +19,7 @@ from itertools import pairwise
 from numbers import Integral, Real
 from operator import index
 from time import perf_counter
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NotRequired, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from nnfast._averaging import Average, average_for
 from nnfast._hidden import HiddenLayers
+from nnfast._kept import Kept, check_feature_names
 from nnfast._network import (
     HIDDEN_ACTIVATIONS,
     INITS,
@@ -48,6 +49,7 @@ from nnfast._network import (
     Training,
     as_rows,
     both_classes,
+    check_weights,
     dense_rows,
     forward,
     hidden_activations,
@@ -55,7 +57,7 @@ from nnfast._network import (
     is_sound,
     reshuffle,
 )
-from nnfast._schedules import NAMES, schedule_for
+from nnfast._schedules import NAMES, ConstantRate, schedule_for
 from nnfast._validation import Part, Sample, hold_out, mean_loss
 
 HISTORY = ("loss", "validation_loss", "validation_score", "learning_rate", "seconds")
@@ -132,7 +134,7 @@ def _attributes(weights: Callable[[], tuple[list[Array], list[Array]]]) -> Calla
     return lambda: dict(zip(("coefs_", "intercepts_"), weights(), strict=True))
 
 
-class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimator, ABC):
+class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEstimator, ABC):
     """Base of the MLP estimators. Subclasses say what y means; everything about training is here."""
 
     _parameter_constraints: ClassVar[dict] = {
@@ -182,6 +184,33 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
     history_: dict[str, list[float]]
     _no_improvement_count: int
 
+    _kept: ClassVar[dict[str, Any]] = {
+        "coefs_": list[Array],
+        "intercepts_": list[Array],
+        "n_features_in_": int,
+        "feature_names_in_": NotRequired[Array],
+        "n_layers_": int,
+        "n_outputs_": int,
+        "out_activation_": str,
+        "n_iter_": int,
+        "t_": int,
+        "loss_": NotRequired[float],
+        "history_": dict[str, list[float]],
+        # Not after L-BFGS.
+        "loss_curve_": NotRequired[list[float]],
+        "best_loss_": NotRequired[float | None],
+        "validation_scores_": NotRequired[list[float] | None],
+        "best_validation_score_": NotRequired[float | None],
+        "validation_loss_curve_": NotRequired[list[float] | None],
+        "_no_improvement_count": NotRequired[int],
+        "_optimizer": NotRequired[ConstantRate],
+        "_average": NotRequired[Average | None],
+        "_network": NotRequired[MLP],
+        # After set_output.
+        "_sklearn_output_config": NotRequired[dict[str, str]],
+    }
+    _derived = frozenset({"_plan"})
+
     # ---- what a subclass adds ------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -227,6 +256,9 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
     def _class_weights(self, y: Array, incremental: bool) -> Array | None:
         """How much each row counts for the sake of its class."""
         return None
+
+    def _restore_target(self) -> None:
+        """Set what `_learn_target` would besides the attributes that a model file keeps; ValueError for bad ones."""
 
     # ---- fit -----------------------------------------------------------------------------------------------------
 
@@ -475,6 +507,47 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         if not stochastic:
             for name in ("_optimizer", "_average", "_network"):
                 self.__dict__.pop(name, None)
+
+    # ---- model files ---------------------------------------------------------------------------------------------
+
+    def _as_network(self) -> MLP:
+        """The fitted network by itself, which predicts the same; ValueError unless weights and parameters fit."""
+        sizes = [self.n_features_in_, *(len(intercept) for intercept in self.intercepts_)]
+        check_weights(self.coefs_, self.intercepts_, sizes)
+        dtype = np.result_type(*self.coefs_, *self.intercepts_)
+        network = self._new_network(sizes, dtype, start=(self.coefs_, self.intercepts_), random_state=0)
+        if (len(sizes), sizes[-1], network.out_activation_) != (self.n_layers_, self.n_outputs_, self.out_activation_):
+            raise ValueError(
+                f"{self.n_layers_} layers with {self.n_outputs_} {self.out_activation_} outputs, as the model has them "
+                f"since its fit, are not those of {network}, which its parameters and weights ask for"
+            )
+        network.classes_ = getattr(self, "classes_", None)
+        return network
+
+    def _to_state(self) -> dict[str, Any]:
+        check_is_fitted(self)
+        return super()._to_state()
+
+    @classmethod
+    def _parameters(cls) -> dict[str, Any]:
+        return cls().get_params(deep=False)
+
+    @classmethod
+    def _from_state(cls, state: dict[str, Any]) -> Self:
+        model = super()._from_state(state)
+        model._validate_params()
+        if model.n_layers_ != len(model.intercepts_) + 1:
+            raise ValueError(f"{model.n_layers_} layers, and {len(model.intercepts_)} vectors of intercepts")
+        model._restore_target()
+        model._hidden_layer_sizes()
+        model._check_hidden(model.n_layers_ - 2)
+        model._as_network()
+        training = [name in state for name in ("_optimizer", "_average", "_network", "loss_curve_")]
+        if any(training) != all(training) or state["history_"].keys() != set(HISTORY):
+            raise ValueError("the record of training is not whole")
+        check_feature_names(model)
+        model._plan = Plan()
+        return model
 
     def _batch_rows(self, n_rows: int) -> int:
         if self.batch_size == "auto":
