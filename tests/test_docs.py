@@ -25,7 +25,16 @@ def test_public_things_have_an_example():
     finder = doctest.DocTestFinder(recurse=False)
     things = {
         name: getattr(nnfast, name)
-        for name in ("MLP", "MLPClassifier", "MLPRegressor", "Perceptron", "LossCurveDisplay", "save")
+        for name in (
+            "MLP",
+            "MLPClassifier",
+            "MLPRegressor",
+            "Perceptron",
+            "LossCurveDisplay",
+            "save",
+            "to_sklearn",
+            "from_sklearn",
+        )
     }
     functions = {name: f for name, f in vars(nnfast.ops).items() if callable(f) and name in nnfast.ops.__all__}
     assert len(functions) > 5

@@ -194,7 +194,7 @@ def test_perceptron(path, n_class, options):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_network(path, solver, dtype):
     rng = np.random.default_rng(0)
-    X, Y = rng.standard_normal((50, 4)), np.eye(5)[rng.integers(0, 2, 50) + 3 * 0]
+    X, Y = rng.standard_normal((50, 4)), np.eye(5)[rng.integers(0, 2, 50)] + np.eye(5)[rng.integers(2, 5, 50)]
     network = MLP(
         (4, 6, 5), loss="focal", solver=solver, dtype=dtype, dropout=0.2, output_groups=(2, 3), random_state=0
     )

@@ -15,6 +15,7 @@ from nnfast._network import MLP
 if TYPE_CHECKING:
     from nnfast._classifier import MLPClassifier
     from nnfast._displays import LossCurveDisplay
+    from nnfast._exchange import from_sklearn, to_sklearn
     from nnfast._files import ModelFileError, load, save
     from nnfast._perceptron import Perceptron
     from nnfast._regressor import MLPRegressor
@@ -27,10 +28,12 @@ __all__ = [
     "ModelFileError",
     "Perceptron",
     "__version__",
+    "from_sklearn",
     "load",
     "ops",
     "save",
     "show_config",
+    "to_sklearn",
 ]
 
 _LAZY = {
@@ -39,8 +42,10 @@ _LAZY = {
     "MLPRegressor": "nnfast._regressor",
     "ModelFileError": "nnfast._files",
     "Perceptron": "nnfast._perceptron",
+    "from_sklearn": "nnfast._exchange",
     "load": "nnfast._files",
     "save": "nnfast._files",
+    "to_sklearn": "nnfast._exchange",
 }
 
 

@@ -731,6 +731,8 @@ class MLP(Kept):
             raise ValueError(f"{network.solver} with {len(network._state)} moments of the gradient")
         for part in network._state:
             check_weights(*part, network.layer_sizes)
+            if any(moment.dtype != network.dtype for moment in [*part[0], *part[1]]):
+                raise ValueError(f"moments of the gradient should be {network.dtype}")
         if np.ndim(network.learning_rate) > 1 or np.asarray(network.learning_rate).dtype.kind not in "fiu":
             raise ValueError(f"learning_rate should be a number, or a vector of them, got {network.learning_rate!r}")
         if network.n_steps_ < 0 or not 0 <= (network._dropout_seed or 0) < 2**31:
