@@ -247,6 +247,7 @@ ARROWS = {
         {"_base", "_classifier", "_network", "_perceptron", "_regressor", "_schedules"},
         {"numpy", "sklearn"},
     ),
+    "__main__": ({"_files"}, {"numpy"}),
     "__init__": (
         {
             "_displays",

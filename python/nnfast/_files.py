@@ -140,10 +140,10 @@ def load(path: str | os.PathLike[str], *, network: bool = False) -> Any:
     --------
     See `save`.
     """
-    content = _Content(path)
-    if network and content.class_name == "Perceptron":
+    file = ModelFile(path)
+    if network and file.class_name == "Perceptron":
         raise ValueError(f"{os.fspath(path)} holds a Perceptron, which has no network: load it as it is")
-    return content.network() if network else content.model()
+    return file.network() if network else file.model()
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -252,7 +252,7 @@ class _Writer:
         return {"random_state": [key, state["state"]["pos"], state["has_gauss"], self.value(state["gauss"], place)]}
 
 
-class _Content:
+class ModelFile:
     """What is in a file. Reading it raises ModelFileError for whatever is wrong with it.
 
     Parameters
@@ -274,10 +274,6 @@ class _Content:
         return self._guarded(
             lambda: self._value(self._content if self.class_name == "MLP" else self._content["network"])
         )
-
-    def value(self, name: str) -> Any:
-        """One attribute of the model; None where there is none of this name."""
-        return self._guarded(lambda: self._value(self._content["attributes"].get(name)))
 
     def _guarded(self, read: Callable[[], Any]) -> Any:
         try:
