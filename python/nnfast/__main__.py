@@ -71,7 +71,7 @@ def _facts(file: ModelFile) -> Iterator[tuple[str, str]]:
         yield "layers", "-".join(map(str, network.layer_sizes))
         yield "activations", ", ".join(map(_in_words, network._activations()))
         yield "loss", network.loss_name
-        weights, classes = [*network.coefs_, *network.intercepts_], network.classes_
+        weights, classes = [*network.coefs_, *network.intercepts_], getattr(network, "classes_", None)
     yield "weights", f"{sum(map(np.size, weights)):,} of {np.result_type(*(w.dtype for w in weights))}"
     if classes is not None:
         for labels in classes if isinstance(classes, list) else [classes]:

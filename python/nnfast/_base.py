@@ -521,7 +521,8 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
                 f"{self.n_layers_} layers with {self.n_outputs_} {self.out_activation_} outputs, as the model has them "
                 f"since its fit, are not those of {network}, which its parameters and weights ask for"
             )
-        network.classes_ = getattr(self, "classes_", None)
+        if hasattr(self, "classes_"):
+            network.classes_ = self.classes_
         return network
 
     def _to_state(self) -> dict[str, Any]:

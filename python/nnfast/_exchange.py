@@ -248,5 +248,5 @@ def _take_optimizer(optimizer: Any, network: MLP) -> ConstantRate:
     n_layers = len(network.coefs_)
     parts = [[np.array(array, network.dtype) for array in part] for part in moments[: network._n_states()]]
     network._state = [(part[:n_layers], part[n_layers:]) for part in parts]
-    network.classes_ = None
+    vars(network).pop("classes_", None)  # they are the estimator's
     return schedule

@@ -16,7 +16,6 @@ import os
 import secrets
 from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +95,8 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     name = type(model).__name__
     if _CLASSES.get(name) != type(model).__module__ or name not in ("MLP", *ESTIMATORS):
         raise TypeError(f"save takes {', '.join(ESTIMATORS)} or MLP of nnfast, got {type(model)}")
+    from importlib.metadata import version  # 20 ms that `load` need not pay
+
     writer = _Writer()
     content = writer.value(model, name)
     if hasattr(model, "_as_network"):
@@ -148,7 +149,7 @@ def load(path: str | os.PathLike[str], *, network: bool = False) -> Any:
 
 def _write(path: Path, data: bytes) -> None:
     """Write a file beside the path; when it is whole and on the disk, move it there."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    beside = path.with_name(f".nnfast.{secrets.token_hex(8)}")
     try:
         with open(beside, "xb") as file:
             file.write(data)

@@ -7,7 +7,7 @@ from itertools import pairwise
 from numbers import Real
 from operator import index
 from types import TracebackType
-from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
+from typing import Any, ClassVar, NamedTuple, NotRequired, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -558,9 +558,9 @@ class MLP(Kept):
         Used by the next steps; assign it to follow a schedule. An array has the rate of each step of the next epoch.
     n_steps_ : int
         Optimizer steps taken.
-    classes_ : array (n_classes,), a list of them or None
-        The labels that `predict` gives, if any; of several columns of several classes those of each. A network that
-        `nnfast.load` makes of a classifier has them; assign them to have them.
+    classes_ : array (n_classes,), or a list of them
+        The labels that `predict` gives; of several columns of several classes those of each. Only there where
+        `nnfast.load` made the network of a classifier, or where it was assigned.
 
     Raises
     ------
@@ -582,6 +582,8 @@ class MLP(Kept):
     >>> np.round(network.forward(X)).ravel()
     array([0., 1., 1., 0.], dtype=float32)
     """
+
+    classes_: Array | list[Array]
 
     _kept: ClassVar[dict[str, Any]] = {
         "layer_sizes": tuple[int, ...],
@@ -606,7 +608,7 @@ class MLP(Kept):
         "weight_decay": float | None,
         "coefs_": list[Array],
         "intercepts_": list[Array],
-        "classes_": Array | list[Array] | None,
+        "classes_": NotRequired[Array | list[Array]],
         "n_steps_": int,
         "_state": list[tuple[list[Array], list[Array]]],
         "_dropout_seed": int | None,
@@ -692,7 +694,6 @@ class MLP(Kept):
         self.weight_decay = weight_decay
         self.learning_rate: float | NDArray[np.float64] = learning_rate_init
         self.out_activation_ = OUTPUT_ACTIVATIONS[loss]
-        self.classes_: Array | list[Array] | None = None
         self.n_steps_ = 0
         self._state: list[tuple[list[Array], list[Array]]] = []
         self._plan = Plan()
@@ -737,7 +738,7 @@ class MLP(Kept):
             raise ValueError(f"learning_rate should be a number, or a vector of them, got {network.learning_rate!r}")
         if network.n_steps_ < 0 or not 0 <= (network._dropout_seed or 0) < 2**31:
             raise ValueError(f"{network.n_steps_} steps, and {network._dropout_seed} as a seed")
-        if network.classes_ is not None:
+        if hasattr(network, "classes_"):
             check_classes(network.classes_, network.layer_sizes[-1], network.out_activation_ == "softmax")
         return network
 
@@ -839,7 +840,7 @@ class MLP(Kept):
         outputs = forward(
             rows, self.coefs_, self.intercepts_, activations, self.n_jobs, output_groups=self.output_groups
         )
-        if self.classes_ is None:
+        if not hasattr(self, "classes_"):
             several = self.loss_name == "quantile" and np.ndim(self.quantile) > 0
             return as_values(outputs, len(self.levels) if several else None)
         softmax = self.out_activation_ == "softmax"
