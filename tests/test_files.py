@@ -8,13 +8,14 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections import defaultdict
 
 import numpy as np
 import pytest
 import sklearn.neural_network
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse
 from sklearn.datasets import load_digits, load_wine
 from sklearn.exceptions import NotFittedError
 from sklearn.preprocessing import LabelBinarizer
@@ -130,6 +131,9 @@ def test_labels(path, labels):
         assert_same(model, other)
     expected = model.predict(X)
     np.testing.assert_array_equal(other.predict(X), expected)
+    weighted = MLPClassifier((3,), max_iter=2, class_weight={label: 2 for label in np.unique(labels)}, random_state=0)
+    assert through_a_file(weighted.fit(X, labels[y]), path).class_weight == weighted.class_weight
+    save(model, path)
     predicted = load(path, network=True).predict(X)
     np.testing.assert_array_equal(predicted, expected)
     assert predicted.dtype == expected.dtype.newbyteorder("=")
@@ -227,7 +231,7 @@ def test_the_network_predicts_what_the_estimator_does(path, target, dtype):
     save(model, path)
     network = load(path, network=True)
     assert type(network) is MLP
-    for rows in (X, X.astype(np.float32), X.round().astype(int), X.tolist()):
+    for rows in (X, X.astype(np.float32), X.round().astype(int), X.tolist(), csr_array(X)):
         np.testing.assert_array_equal(network.predict(rows), model.predict(rows))
     outputs = model.predict_proba(X.astype(dtype)) if "classes_" in vars(model) else model.predict(X.astype(dtype))
     if target == "binary":
@@ -301,6 +305,7 @@ def test_what_is_no_model(path):
         ("learning_rate", lambda t: 1 - t / 2),
         ("scoring", lambda model, X, y: 0.0),
         ("random_state", np.random.RandomState(np.random.PCG64(0))),
+        ("class_weight", defaultdict(lambda: 1.0, {0: 2.0, 1: 1.0, 2: 1.0})),
         ("init", ([np.ones((13, 3), np.longdouble), np.ones((3, 3))], [np.ones(3), np.ones(3)])),
     ],
 )

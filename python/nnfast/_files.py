@@ -185,17 +185,19 @@ class _Writer:
 
     def value(self, value: Any, place: str) -> Any:
         """What stands for a value; `place` says where it is, in errors and as the name of an array."""
+        if isinstance(value, str):
+            return str(value)  # of NumPy's too, which are equal to it in every way
         if isinstance(value, np.generic):
             return {"scalar": [self._dtype(value.dtype, place), self.value(value.item(), place)]}
-        if value is None or isinstance(value, (bool, int, str)):
+        if value is None or isinstance(value, (bool, int)):
             return value
         if isinstance(value, float):
             return value if math.isfinite(value) else {"float": str(value)}
-        if isinstance(value, list):
+        if type(value) is list:  # what is of a class of its own would come back as another thing
             return [self.value(one, f"{place}.{i}") for i, one in enumerate(value)]
-        if isinstance(value, tuple):
+        if type(value) is tuple:
             return {"tuple": self.value(list(value), place)}
-        if isinstance(value, dict):
+        if type(value) is dict:
             return {"dict": [[self.value(key, place), self.value(one, f"{place}.{key}")] for key, one in value.items()]}
         if isinstance(value, np.dtype):
             return {"dtype": self._dtype(value, place)}
