@@ -32,7 +32,7 @@ def test_version():
 
 def test_runtime_dependencies():
     names = {requirement.split(">")[0] for requirement in PROJECT["dependencies"]}
-    assert names == {"numpy", "scipy", "scikit-learn", "threadpoolctl"}
+    assert names == {"numpy", "scipy", "scikit-learn", "threadpoolctl", "safetensors"}
 
 
 def test_public_names():
@@ -63,7 +63,7 @@ def test_import_is_light():
     assert status == 0, err
     loaded = set(out.split())
     assert {"nnfast", "numpy"} <= loaded
-    assert loaded.isdisjoint({"sklearn", "scipy", "joblib", "matplotlib"})
+    assert loaded.isdisjoint({"sklearn", "scipy", "joblib", "matplotlib", "safetensors"})
 
 
 def test_mlp_needs_no_scikit_learn():

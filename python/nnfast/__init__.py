@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from nnfast._c_source import to_c
     from nnfast._classifier import MLPClassifier
     from nnfast._displays import ActivationDisplay, LossCurveDisplay, NetworkDisplay, WeightsDisplay
+    from nnfast._exchange import from_sklearn, to_sklearn
+    from nnfast._files import ModelFileError, load, save
     from nnfast._onnx import register_skl2onnx, to_onnx
     from nnfast._perceptron import Perceptron
     from nnfast._regressor import MLPRegressor
@@ -26,15 +28,20 @@ __all__ = [
     "LossCurveDisplay",
     "MLPClassifier",
     "MLPRegressor",
+    "ModelFileError",
     "NetworkDisplay",
     "Perceptron",
     "WeightsDisplay",
     "__version__",
+    "from_sklearn",
+    "load",
     "ops",
     "register_skl2onnx",
+    "save",
     "show_config",
     "to_c",
     "to_onnx",
+    "to_sklearn",
 ]
 
 _LAZY = {
@@ -42,12 +49,17 @@ _LAZY = {
     "LossCurveDisplay": "nnfast._displays",
     "MLPClassifier": "nnfast._classifier",
     "MLPRegressor": "nnfast._regressor",
+    "ModelFileError": "nnfast._files",
     "NetworkDisplay": "nnfast._displays",
     "Perceptron": "nnfast._perceptron",
     "WeightsDisplay": "nnfast._displays",
+    "from_sklearn": "nnfast._exchange",
+    "load": "nnfast._files",
     "register_skl2onnx": "nnfast._onnx",
+    "save": "nnfast._files",
     "to_c": "nnfast._c_source",
     "to_onnx": "nnfast._onnx",
+    "to_sklearn": "nnfast._exchange",
 }
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
+from nnfast._kept import Kept
 from nnfast._network import MLP, Array, Rows, forward
 
 Weights: TypeAlias = tuple[list[Array], list[Array]]
 
 
-class Average:
+class Average(Kept):
     """The mean of the weights at the ends of epochs (Izmailov et al. 2018), or an exponential moving average of them.
 
     Lives as long as the optimizer. Kept in float64; `snapshot` and `forward` are those of a `Training` whose weights
@@ -25,6 +26,16 @@ class Average:
     start : float
         Epochs that pass before the first one that counts.
     """
+
+    _kept: ClassVar[dict[str, Any]] = {
+        "decay": float | None,
+        "start": float,
+        "epochs": int,
+        "_count": int,
+        "_mean": list[Array],
+        "_raw": tuple[list[Array], list[Array]],
+    }
+    _derived = frozenset({"network"})  # given anew by `resume`
 
     def __init__(self, decay: float | None, start: float) -> None:
         self.decay = decay
@@ -41,13 +52,14 @@ class Average:
     def begun(self) -> bool:
         return self._count > 0
 
-    def resume(self, network: MLP) -> None:
-        """Training goes on with this network: with the weights that were averaged, if it has the averages.
+    def resume(self, network: MLP, afresh: bool = True) -> None:
+        """Training goes on with this network: with the weights that were averaged, if it has the averages. If not
+        afresh, it has the weights that training goes on with.
 
         Weights of other values were put there by the user. Training starts from them, and so does the average.
         """
         self.network = network
-        if self.begun:
+        if self.begun and afresh:
             given = [*network.coefs_, *network.intercepts_]
             coefs, intercepts = self.snapshot()
             if all(np.array_equal(one, other) for one, other in zip(given, coefs + intercepts, strict=False)):

@@ -19,7 +19,7 @@ from itertools import pairwise
 from numbers import Integral, Real
 from operator import index
 from time import perf_counter
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NotRequired, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from nnfast._averaging import Average, average_for
 from nnfast._hidden import HiddenLayers
+from nnfast._kept import Kept, check_feature_names
 from nnfast._network import (
     HIDDEN_ACTIVATIONS,
     INITS,
@@ -50,6 +51,7 @@ from nnfast._network import (
     Training,
     as_rows,
     both_classes,
+    check_weights,
     dense_rows,
     forward,
     hidden_activations,
@@ -57,7 +59,7 @@ from nnfast._network import (
     is_sound,
     reshuffle,
 )
-from nnfast._schedules import NAMES, schedule_for
+from nnfast._schedules import NAMES, ConstantRate, schedule_for
 from nnfast._validation import Part, Sample, hold_out, mean_loss
 
 HISTORY = ("loss", "validation_loss", "validation_score", "learning_rate", "gradient_norm", "seconds")
@@ -134,7 +136,7 @@ def _attributes(weights: Callable[[], tuple[list[Array], list[Array]]]) -> Calla
     return lambda: dict(zip(("coefs_", "intercepts_"), weights(), strict=True))
 
 
-class _Unfinished:
+class Unfinished(Kept):
     """What `fit(resume=True)` needs of a fit that has not converged, besides the fitted attributes.
 
     Parameters
@@ -144,12 +146,17 @@ class _Unfinished:
         follow from it.
     """
 
+    _kept: ClassVar[dict[str, Any]] = {
+        "rng": np.random.RandomState,
+        "progress": tuple[float, float, float, int, int] | None,
+        "weights": tuple[list[Array], list[Array]] | None,
+    }
+
     def __init__(self, rng: np.random.RandomState) -> None:
         self.rng = rng
-        self.progress: Progress | None = None  # of the epoch under way
-        self.weights: tuple[list[Array], list[Array]] | None = (
-            None  # of training, where coefs_ are the best or averages
-        )
+        self.progress: tuple[float, float, float, int, int] | None = None  # `Progress` of the epoch under way
+        # Of training, where coefs_ are the best, or averages.
+        self.weights: tuple[list[Array], list[Array]] | None = None
 
 
 class _Mark:
@@ -170,7 +177,7 @@ class _Mark:
             del record[length:]
 
 
-class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimator, ABC):
+class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEstimator, ABC):
     """Base of the MLP estimators. Subclasses say what y means; everything about training is here."""
 
     _parameter_constraints: ClassVar[dict] = {
@@ -223,7 +230,35 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
     validation_loss_curve_: Any  # list of float; None without validation data
     history_: dict[str, list[float]]
     _no_improvement_count: int
-    _unfinished: _Unfinished | None  # None: converged
+    _unfinished: Unfinished | None  # None: converged
+
+    _kept: ClassVar[dict[str, Any]] = {
+        "coefs_": list[Array],
+        "intercepts_": list[Array],
+        "n_features_in_": int,
+        "feature_names_in_": NotRequired[Array],
+        "n_layers_": int,
+        "n_outputs_": int,
+        "out_activation_": str,
+        "n_iter_": int,
+        "t_": int,
+        "loss_": NotRequired[float],
+        "history_": dict[str, list[float]],
+        # Not after L-BFGS.
+        "loss_curve_": NotRequired[list[float]],
+        "best_loss_": NotRequired[float | None],
+        "validation_scores_": NotRequired[list[float] | None],
+        "best_validation_score_": NotRequired[float | None],
+        "validation_loss_curve_": NotRequired[list[float] | None],
+        "_no_improvement_count": NotRequired[int],
+        "_optimizer": NotRequired[ConstantRate],
+        "_average": NotRequired[Average | None],
+        "_network": NotRequired[MLP],
+        "_unfinished": NotRequired[Unfinished | None],  # not after partial_fit either
+        # After set_output.
+        "_sklearn_output_config": NotRequired[dict[str, str]],
+    }
+    _derived = frozenset({"_plan"})
 
     # ---- what a subclass adds ------------------------------------------------------------------------------------
 
@@ -274,6 +309,9 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
     def _class_weights(self, y: Array, incremental: bool) -> Array | None:
         """How much each row counts for the sake of its class."""
         return None
+
+    def _restore_target(self) -> None:
+        """Set what `_learn_target` would besides the attributes that a model file keeps; ValueError for bad ones."""
 
     # ---- fit -----------------------------------------------------------------------------------------------------
 
@@ -346,7 +384,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         sample_weight: Any,
         incremental: bool,
         validation: tuple[Any, Any, Any] = (None,) * 3,
-        resumed: _Unfinished | None = None,
+        resumed: Unfinished | None = None,
     ) -> Self:
         hidden_layer_sizes = self._hidden_layer_sizes()
         stochastic = self.solver in STOCHASTIC_SOLVERS
@@ -404,7 +442,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
             if incremental:
                 self.__dict__.pop("_unfinished", None)
             else:
-                self._unfinished = _Unfinished(copy.deepcopy(rng)) if resumed is None else resumed
+                self._unfinished = Unfinished(copy.deepcopy(rng)) if resumed is None else resumed
             rows = None
             if self.early_stopping and held_out is None:
                 # As in scikit-learn, only a single output is stratified: three or more classes have a column each.
@@ -566,6 +604,55 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
             for name in ("_optimizer", "_average", "_network", "_unfinished"):
                 self.__dict__.pop(name, None)
 
+    # ---- model files ---------------------------------------------------------------------------------------------
+
+    def _as_network(self) -> MLP:
+        """The fitted network by itself, which predicts the same; ValueError unless weights and parameters fit."""
+        sizes = [self.n_features_in_, *(len(intercept) for intercept in self.intercepts_)]
+        check_weights(self.coefs_, self.intercepts_, sizes)
+        dtype = np.result_type(*self.coefs_, *self.intercepts_)
+        model = copy.copy(self)
+        if callable(self.loss):
+            model.loss = type(self)().loss  # with which it predicts the same
+        network = model._new_network(sizes, dtype, start=(self.coefs_, self.intercepts_), random_state=0)
+        if (len(sizes), sizes[-1], network.out_activation_) != (self.n_layers_, self.n_outputs_, self.out_activation_):
+            raise ValueError(
+                f"{self.n_layers_} layers with {self.n_outputs_} {self.out_activation_} outputs, as the model has them "
+                f"since its fit, are not those of {network}, which its parameters and weights ask for"
+            )
+        if hasattr(self, "classes_"):
+            network.classes_ = self.classes_
+        return network
+
+    def _to_state(self) -> dict[str, Any]:
+        check_is_fitted(self)
+        return super()._to_state()
+
+    @classmethod
+    def _parameters(cls) -> dict[str, Any]:
+        return cls().get_params(deep=False)
+
+    @classmethod
+    def _from_state(cls, state: dict[str, Any]) -> Self:
+        model = super()._from_state(state)
+        model._validate_params()
+        if model.n_layers_ != len(model.intercepts_) + 1:
+            raise ValueError(f"{model.n_layers_} layers, and {len(model.intercepts_)} vectors of intercepts")
+        model._restore_target()
+        model._hidden_layer_sizes()
+        model._check_hidden(model.n_layers_ - 2)
+        model._as_network()
+        unfinished = state.get("_unfinished")
+        if unfinished is not None and unfinished.weights is not None:
+            coefs, intercepts = unfinished.weights
+            check_weights(coefs, intercepts, [*(len(coef) for coef in model.coefs_), model.n_outputs_])
+        training = [name in state for name in ("_optimizer", "_average", "_network", "loss_curve_")]
+        if any(training) != all(training) or state["history_"].keys() != set(HISTORY):
+            raise ValueError("the record of training is not whole")
+        check_feature_names(model)
+        model._plan = Plan()
+        return model
+
     def _batch_rows(self, n_rows: int) -> int:
         if self.batch_size == "auto":
             return n_rows if self.solver == "rprop" else min(200, n_rows)
@@ -583,7 +670,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         held_out: Sample | None,
         rng: np.random.RandomState,
         tasks: _Tasks | None,
-        resumed: _Unfinished | None,
+        resumed: Unfinished | None,
     ) -> None:
         """Run epochs until training stops improving, a limit is reached, a callback asks to stop, or Ctrl-C.
 
@@ -611,13 +698,13 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
         deadline = self._deadline(time)
         progress: Progress | None = None  # of an epoch under way
         mark: _Mark | None = None  # of what such an epoch may have changed in part
+        if average is not None:
+            average.resume(network, afresh=resumed is None)
         if resumed is not None:
-            progress = resumed.progress
+            progress = None if resumed.progress is None else Progress._make(resumed.progress)
             for _ in range(self.n_iter_ + (progress is not None)):
                 if order is not None and self.shuffle:
                     reshuffle(order, rng)
-        elif average is not None:
-            average.resume(network)
 
         converged = interrupted = False
         with network.training(batch_size, sparse=isinstance(sample.rows, SparseRows)) as training:
@@ -690,7 +777,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, BaseEstimato
             self._unfinished = None
             return
         averaged = self._average is not None and self._average.begun
-        self._unfinished.progress = progress
+        self._unfinished.progress = None if progress is None else progress[:]
         self._unfinished.weights = training.snapshot() if averaged or self.early_stopping else None
 
     def _record_epoch(self, loss: float, n_rows: int) -> None:

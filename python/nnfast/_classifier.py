@@ -17,7 +17,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 
 from nnfast import ops
 from nnfast._base import BaseMLP
-from nnfast._network import MLP, Array
+from nnfast._network import MLP, Array, as_labels, check_classes
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -504,6 +504,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.clip_value = clip_value
         self.clip_norm = clip_norm
 
+    _kept: ClassVar[dict[str, Any]] = {**BaseMLP._kept, "classes_": Array | list[Array]}
+    _derived = BaseMLP._derived | {"_label_binarizer"}
+
     def _learn_target(self, y: Array, incremental: bool) -> None:
         if hasattr(self, "classes_") and self.warm_start:
             for known, found in self._classes_of(y, "y"):
@@ -518,6 +521,21 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             several = type_of_target(y) == "multiclass-multioutput"
             self._label_binarizer = (_ColumnsBinarizer() if several else LabelBinarizer()).fit(y)
             self.classes_ = self._label_binarizer.classes_
+
+    def _restore_target(self) -> None:
+        softmax = self.out_activation_ == "softmax"
+        check_classes(self.classes_, self.n_outputs_, softmax)
+        if isinstance(self.classes_, list):
+            self._label_binarizer = _ColumnsBinarizer().fit_classes(self.classes_)
+            ascending = all(map(np.array_equal, self.classes_, self._label_binarizer.classes_))
+        elif self.n_outputs_ > 1 and not softmax:
+            self._label_binarizer = LabelBinarizer().fit(np.eye(self.n_outputs_, dtype=int))
+            ascending = True  # whatever the columns are called
+        else:
+            self._label_binarizer = LabelBinarizer().fit(self.classes_)
+            ascending = np.array_equal(self.classes_, self._label_binarizer.classes_)
+        if not ascending:
+            raise ValueError(f"classes_ should be ascending, each label once, got {self.classes_}")
 
     def _check_target(self, y: Array, name: str) -> None:
         for known, found in self._classes_of(y, name):
@@ -547,12 +565,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._label_binarizer.transform(y).astype(bool)
 
     def _decode(self, outputs: Array) -> Array:
-        kind = self._label_binarizer.y_type_
-        if kind == "multiclass":  # as LabelBinarizer decides, whose own checks take longer than a small prediction
-            return self.classes_[outputs.argmax(axis=1)]
-        if kind == "binary" and len(self.classes_) == 2:
-            return self.classes_[(outputs.ravel() > 0.5).astype(np.intp)]
-        return self._label_binarizer.inverse_transform(outputs.ravel() if outputs.shape[1] == 1 else outputs)
+        return as_labels(outputs, self.classes_, self.out_activation_ == "softmax")
 
     def _network_loss(self) -> Any:
         return self.loss if callable(self.loss) or self._tells_one_class() else f"binary_{self.loss}"
@@ -763,9 +776,3 @@ class _ColumnsBinarizer:
     def transform(self, y: Array) -> Array:
         """An array (n, number of all classes) of bool."""
         return np.hstack([column[:, None] == known for column, known in zip(y.T, self.classes_, strict=True)])
-
-    def inverse_transform(self, outputs: Array) -> Array:
-        """The most probable class of each column, an array (n, number of columns)."""
-        groups = np.split(outputs, np.cumsum([len(known) for known in self.classes_])[:-1], axis=1)
-        best = [known[group.argmax(axis=1)] for known, group in zip(self.classes_, groups, strict=True)]
-        return np.column_stack(best)

@@ -7,12 +7,13 @@ from itertools import pairwise
 from numbers import Real
 from operator import index
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import Any, ClassVar, NamedTuple, NotRequired, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from nnfast import _core
+from nnfast._kept import Kept
 from nnfast._own_loss import OwnLoss
 from nnfast._threads import resolve_threads
 
@@ -280,6 +281,53 @@ def both_classes(outputs: Array) -> Array:
     return rows
 
 
+def as_labels(outputs: Array, classes: Array | list[Array], softmax: bool) -> Array:
+    """The labels that outputs (n, n_outputs) stand for.
+
+    Of a softmax the most probable class, of several, with a list of classes, that of each in a column. Else what is
+    above 1/2: the second class where there is one output, 0 or 1 for each label where there are more.
+    """
+    if isinstance(classes, list):
+        groups = np.split(outputs, np.cumsum([len(known) for known in classes])[:-1], axis=1)
+        return np.column_stack([as_labels(group, known, True) for group, known in zip(groups, classes, strict=True)])
+    if softmax:
+        return classes[outputs.argmax(axis=1)]
+    above = (outputs > 0.5).astype(np.intp)
+    if outputs.shape[1] > 1:
+        return above
+    return classes[above.ravel()] if len(classes) == 2 else np.repeat(classes[0], len(above))
+
+
+def as_values(outputs: Array, n_levels: int | None) -> Array:
+    """The values that outputs (n, n_outputs) stand for: (n,) of one target, (n, n_targets) of more; with levels of a
+    distribution, a number of them for each target, (n, n_levels) or (n, n_targets, n_levels)."""
+    if n_levels is not None:
+        levels = outputs.reshape(len(outputs), -1, n_levels)
+        return levels[:, 0] if levels.shape[1] == 1 else levels
+    return outputs.ravel() if outputs.shape[1] == 1 else outputs
+
+
+def check_weights(coefs: Sequence[Array], intercepts: Sequence[Array], layer_sizes: Sequence[int]) -> None:
+    """ValueError unless these are arrays of float32 or float64 in the shapes of such layers."""
+    shapes = [*pairwise(layer_sizes), *((size,) for size in layer_sizes[1:])]
+    found = [w.shape for w in [*coefs, *intercepts]]
+    if len(coefs) != len(intercepts) or found != shapes:
+        raise ValueError(f"the weights should have the shapes {shapes}, got {found}")
+    if not all(w.dtype in _FORMATS for w in [*coefs, *intercepts]):
+        raise ValueError(f"the weights should be float32 or float64, got {[*map(str, {w.dtype for w in coefs})]}")
+
+
+def check_classes(classes: Array | list[Array], n_outputs: int, softmax: bool) -> None:
+    """ValueError unless `as_labels` can tell these classes by so many outputs."""
+    several = isinstance(classes, list)
+    each = classes if several else [classes]
+    if not all(np.ndim(known) == 1 and len(known) for known in each):
+        raise ValueError(f"classes_ should be a vector of labels, or a list of such vectors, got {classes}")
+    n_classes = sum(map(len, each))
+    if (several and not softmax) or (n_classes != n_outputs and (softmax or n_outputs > 1 or n_classes > 2)):
+        raise ValueError(f"{n_outputs} outputs, {'softmax' if softmax else 'logistic'}, cannot tell {classes}")
+
+
 def _rest(beta: float, t: NDArray[np.int64]) -> Any:
     """1 - beta**t for ascending t. Powers take 50 ns each; where none of them can be told from 0, the 1 is enough."""
     return 1.0 if beta ** float(t[0]) < 2.0**-54 else 1 - beta**t
@@ -525,7 +573,7 @@ class Objective:
         return parts
 
 
-class MLP:
+class MLP(Kept):
     """A multilayer perceptron: layers as matrices, a loss, and an optimizer.
 
     Layer l computes ``f(A @ coefs_[l] + intercepts_[l])`` for a matrix A with one sample a row. Everything runs in the
@@ -636,6 +684,9 @@ class MLP:
         Used by the next steps; assign it to follow a schedule. An array has the rate of each step of the next epoch.
     n_steps_ : int
         Optimizer steps taken.
+    classes_ : array (n_classes,), or a list of them
+        The labels that `predict` gives; of several columns of several classes those of each. Only there where
+        `nnfast.load` made the network of a classifier, or where it was assigned.
 
     Raises
     ------
@@ -657,6 +708,43 @@ class MLP:
     >>> np.round(network.forward(X)).ravel()
     array([0., 1., 1., 0.], dtype=float32)
     """
+
+    classes_: Array | list[Array]
+
+    _kept: ClassVar[dict[str, Any]] = {
+        "layer_sizes": tuple[int, ...],
+        "_activation": Any,
+        "loss_name": str,
+        "solver": str,
+        "alpha": float,
+        "dtype": np.dtype,
+        "n_jobs": int | None,
+        "learning_rate": float | Array,
+        "momentum": float,
+        "nesterovs_momentum": bool,
+        "beta_1": float,
+        "beta_2": float,
+        "epsilon": float,
+        "output_groups": tuple[int, ...],
+        "dropout": list[float],
+        "huber_delta": float,
+        "tweedie_power": float,
+        "focal_gamma": float,
+        "quantile": float | tuple[float, ...],
+        "weight_decay": float | None,
+        "rho": float,
+        "l1": float,
+        "clip_value": float | None,
+        "clip_norm": float | None,
+        "own_loss": OwnLoss | None,  # which no file can hold
+        "coefs_": list[Array],
+        "intercepts_": list[Array],
+        "classes_": NotRequired[Array | list[Array]],
+        "n_steps_": int,
+        "_state": list[tuple[list[Array], list[Array]]],
+        "_dropout_seed": int | None,
+    }
+    _derived = frozenset({"_hidden", "levels", "out_activation_", "_plan"})
 
     def __init__(
         self,
@@ -722,6 +810,7 @@ class MLP:
         self.tweedie_power = float(tweedie_power)
         self.focal_gamma = float(focal_gamma)
         self.levels = as_levels(quantile)
+        self.quantile = self.levels if np.ndim(quantile) else self.levels[0]
         self._check_loss_parameters()
         if loss == "tweedie":
             loss = _TWEEDIE.get(self.tweedie_power, loss)
@@ -769,6 +858,40 @@ class MLP:
             self.coefs_, self.intercepts_ = drawn
         self._dropout_seed: int | None = None
         self.set_dropout(dropout, rng)
+
+    @classmethod
+    def _from_state(cls, state: dict[str, Any]) -> Self:
+        cls._check_state(state)
+        check_weights(state["coefs_"], state["intercepts_"], state["layer_sizes"])
+        renamed = {"activation": "_activation", "loss": "loss_name", "learning_rate_init": "learning_rate"}
+        if state["loss_name"] == "quantile":
+            renamed["output_groups"] = ""  # which it finds itself
+        names = {name: renamed.get(name, name) for name in cls.__init__.__kwdefaults__ or ()}
+        network = cls(
+            state["layer_sizes"],
+            start=(state["coefs_"], state["intercepts_"]),
+            random_state=0,
+            **{parameter: state[name] for parameter, name in names.items() if name in state},
+        )
+        if network.output_groups != state["output_groups"]:
+            raise ValueError(f"output_groups should be {network.output_groups}, got {state['output_groups']}")
+        for name in cls._kept.keys() - names.values():
+            if name in state:
+                setattr(network, name, state[name])
+        resolve_threads(network.n_jobs)
+        if len(network._state) not in (0, network._n_states()):
+            raise ValueError(f"{network.solver} with {len(network._state)} moments of the gradient")
+        for part in network._state:
+            check_weights(*part, network.layer_sizes)
+            if any(moment.dtype != network.dtype for moment in [*part[0], *part[1]]):
+                raise ValueError(f"moments of the gradient should be {network.dtype}")
+        if np.ndim(network.learning_rate) > 1 or np.asarray(network.learning_rate).dtype.kind not in "fiu":
+            raise ValueError(f"learning_rate should be a number, or a vector of them, got {network.learning_rate!r}")
+        if network.n_steps_ < 0 or not 0 <= (network._dropout_seed or 0) < 2**31:
+            raise ValueError(f"{network.n_steps_} steps, and {network._dropout_seed} as a seed")
+        if hasattr(network, "classes_"):
+            check_classes(network.classes_, network.layer_sizes[-1], network.out_activation_ == "softmax")
+        return network
 
     @property
     def activation(self) -> Any:
@@ -842,6 +965,38 @@ class MLP:
         if not self.output_groups and getattr(X, "dtype", None) == self.coefs_[0].dtype == self.dtype:
             self._plan.bind(self.coefs_, self.intercepts_, activations, self.activation, self.out_activation_)
         return forward(rows, self.coefs_, self.intercepts_, activations, self.n_jobs, out, self.output_groups)
+
+    def predict(self, X: Any) -> Array:
+        """The labels that the outputs stand for, of a network with `classes_`; the outputs themselves of another.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n, layer_sizes[0])
+
+        Returns
+        -------
+        y : array (n,), or (n, n_targets), or of several levels (n, n_levels) or (n, n_targets, n_levels)
+            What `predict` of the estimators gives, with the same bits: unlike `forward` it computes in the wider dtype
+            of X and the weights.
+
+        Raises
+        ------
+        ValueError
+            When the shape of X or the number of classes does not fit.
+        """
+        rows = X if hasattr(X, "tocsr") else np.asarray(X)
+        if rows.ndim != 2 or rows.shape[1] != self.layer_sizes[0]:
+            raise ValueError(f"X must have shape (n, {self.layer_sizes[0]}), got {rows.shape}")
+        activations = self._activations()
+        outputs = forward(
+            rows, self.coefs_, self.intercepts_, activations, self.n_jobs, output_groups=self.output_groups
+        )
+        if not hasattr(self, "classes_"):
+            several = self.loss_name == "quantile" and np.ndim(self.quantile) > 0
+            return as_values(outputs, len(self.levels) if several else None)
+        softmax = self.out_activation_ == "softmax"
+        check_classes(self.classes_, self.layer_sizes[-1], softmax)
+        return as_labels(outputs, self.classes_, softmax)
 
     def loss(self, X: Any, Y: ArrayLike, weights: ArrayLike | None = None) -> float:
         """Mean loss over the rows, penalty included.

@@ -10,11 +10,11 @@ from __future__ import annotations
 import time
 import warnings
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NotRequired, Self
 
 import numpy as np
 from scipy.linalg import get_blas_funcs
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import csr_array, issparse, sparray, spmatrix
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import StratifiedShuffleSplit
@@ -26,6 +26,8 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from nnfast import _core, ops
+from nnfast._kept import Kept, check_feature_names
+from nnfast._network import Array, check_classes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -274,7 +276,7 @@ class _Training:
         return float(np.average((scores > 0) == positive, weights=sample_weight))
 
 
-class Perceptron(ClassifierMixin, BaseEstimator):
+class Perceptron(ClassifierMixin, Kept, BaseEstimator):
     """Linear perceptron classifier: a single neuron, or one for each class.
 
     The same parameters, attributes and messages as `sklearn.linear_model.Perceptron`, and the same weights for the same
@@ -385,6 +387,16 @@ class Perceptron(ClassifierMixin, BaseEstimator):
     coef_: Any
     intercept_: Any
     classes_: Any
+
+    _kept: ClassVar[dict[str, Any]] = {
+        "classes_": Array,
+        "coef_": Array | sparray | spmatrix,
+        "intercept_": Array,
+        "n_features_in_": int,
+        "feature_names_in_": NotRequired[Array],
+        "n_iter_": int,
+        "t_": float,
+    }
 
     def __init__(
         self,
@@ -578,6 +590,30 @@ class Perceptron(ClassifierMixin, BaseEstimator):
         if len(self.classes_) == 2:
             return np.array(self.coef_, dtype=X.dtype, order="C").ravel(), self.intercept_
         return np.array(self.coef_, dtype=X.dtype, order="C"), np.array(self.intercept_, dtype=X.dtype)
+
+    def _to_state(self) -> dict[str, Any]:
+        check_is_fitted(self)
+        return super()._to_state()
+
+    @classmethod
+    def _parameters(cls) -> dict[str, Any]:
+        return cls().get_params(deep=False)
+
+    @classmethod
+    def _from_state(cls, state: dict[str, Any]) -> Self:
+        model = super()._from_state(state)
+        model._validate_params()
+        classes, coef, intercept = model.classes_, model.coef_, model.intercept_
+        n_neurons = len(intercept)
+        check_classes(classes, n_neurons, softmax=n_neurons > 1)
+        if len(classes) < 2 or not np.array_equal(unique_labels(classes), classes):
+            raise ValueError(f"classes_ should be two or more, ascending, each once, got {classes}")
+        if coef.shape != (n_neurons, model.n_features_in_) or intercept.shape != (n_neurons,):
+            raise ValueError(f"coef_ of shape {coef.shape} and intercept_ of shape {intercept.shape} do not fit")
+        if not all(weights.dtype in (np.float32, np.float64) for weights in (coef, intercept)):
+            raise ValueError(f"weights should be float32 or float64, got {coef.dtype} and {intercept.dtype}")
+        check_feature_names(model)
+        return model
 
     def decision_function(self, X: Any) -> Any:
         """Confidence scores.

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from nnfast._base import BaseMLP
-from nnfast._network import Array, as_levels
+from nnfast._network import Array, as_levels, as_values
 from nnfast._validation import d2_pinball, r2
 
 
@@ -529,14 +529,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return y if n_levels == 1 else np.repeat(y.reshape(len(y), -1), n_levels, axis=1)
 
     def _decode(self, outputs: Array) -> Array:
-        if self.loss == "quantile" and np.ndim(self.quantile) > 0:
-            levels = outputs.reshape(len(outputs), -1, len(self._levels()))
-            return levels[:, 0] if levels.shape[1] == 1 else levels
-        return outputs.ravel() if outputs.shape[1] == 1 else outputs
+        several = self.loss == "quantile" and np.ndim(self.quantile) > 0
+        return as_values(outputs, len(self._levels()) if several else None)
 
     def _true_target(self, Y: Array) -> Array:
-        y = Y[:, :: len(self._levels())]
-        return y.ravel() if y.shape[1] == 1 else y
+        return as_values(Y[:, :: len(self._levels())], None)
 
     def _network_loss(self) -> Any:
         return self.loss

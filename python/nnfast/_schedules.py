@@ -9,24 +9,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from numbers import Integral, Real
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nnfast._kept import Kept
+
 Rates: TypeAlias = NDArray[np.float64]
 
-# The share of the rate at these epochs (n,) of so many.
-Curve: TypeAlias = Callable[[Rates, float], Rates]
 
-
-class ConstantRate:
+class ConstantRate(Kept):
     """A learning rate that stays as it is, after a warm-up of so many epochs.
 
     `learning_rate` is the rate without the warm-up.
     """
+
+    _kept: ClassVar[dict[str, Any]] = {"initial": float, "learning_rate": float, "warmup": float, "epochs": int}
 
     def __init__(self, initial: float, warmup: float = 0.0) -> None:
         self.initial = float(initial)
@@ -54,6 +54,8 @@ class ConstantRate:
 class InverseScalingRate(ConstantRate):
     """The initial rate divided by (samples seen + 1) ** power."""
 
+    _kept: ClassVar[dict[str, Any]] = {**ConstantRate._kept, "power": float}
+
     def __init__(self, initial: float, power: float, warmup: float = 0.0) -> None:
         super().__init__(initial, warmup)
         self.power = power
@@ -76,21 +78,49 @@ class AdaptiveRate(ConstantRate):
 class CurveRate(ConstantRate):
     """The initial rate times a curve over so many epochs, the first of them for the warm-up.
 
+    The curve is one of `_CURVES`, with its parameters, or a function of the share of training that is done.
     `learning_rate` is that of the last step.
     """
 
-    def __init__(self, initial: float, curve: Curve, n_epochs: int, warmup: float = 0.0) -> None:
+    _kept: ClassVar[dict[str, Any]] = {
+        **ConstantRate._kept,
+        "curve": str | Callable,
+        "n_epochs": int,
+        "parameters": dict[str, float],
+    }
+
+    def __init__(
+        self,
+        initial: float,
+        curve: str | Callable[[float], float],
+        n_epochs: int,
+        warmup: float = 0.0,
+        **parameters: float,
+    ) -> None:
         super().__init__(initial, warmup)
         self.curve = curve
         self.n_epochs = n_epochs
+        self.parameters = parameters
 
     def rates(self, n_steps: int) -> Rates:
         epochs = np.maximum(self.epochs + np.arange(n_steps) / n_steps - self.warmup, 0.0)
-        rates = self.initial * self.curve(epochs, self.n_epochs - self.warmup)
+        n_epochs = self.n_epochs - self.warmup
+        if isinstance(self.curve, str):
+            shares = _CURVES[self.curve](epochs, n_epochs, **self.parameters)
+        else:
+            shares = _called(epochs, n_epochs, self.curve)
+        rates = self.initial * shares
         if self.epochs < self.warmup:
             rates *= self._ramp(n_steps)
         self.learning_rate = float(rates[-1])
         return rates
+
+    @classmethod
+    def _from_state(cls, state: dict[str, Any]) -> Self:
+        schedule = super()._from_state(state)
+        if schedule.curve not in _CURVES or schedule.parameters.keys() != _parameters_of(schedule.curve):
+            raise ValueError(f"there is no curve {schedule.curve!r} with the parameters {schedule.parameters}")
+        return schedule
 
 
 def _cosine(epochs: Rates, n_epochs: float) -> Rates:
@@ -134,6 +164,12 @@ _CURVES: dict[str, Callable[..., Rates]] = {
     "step": _step,
 }
 NAMES = {"constant", "invscaling", "adaptive", *_CURVES}
+# What curves take besides, and the estimators' names for it.
+_PARAMETERS = {"decay": "learning_rate_decay", "every": "learning_rate_decay_epochs"}
+
+
+def _parameters_of(curve: Any) -> set[str]:
+    return set(_PARAMETERS) if curve in ("exponential", "step") else set()
 
 
 def schedule_for(estimator: Any) -> ConstantRate:
@@ -144,16 +180,9 @@ def schedule_for(estimator: Any) -> ConstantRate:
     warmup = float(warmup) if isinstance(warmup, Integral) else warmup * n_epochs
     if warmup >= n_epochs:
         raise ValueError(f"warmup must be less than max_iter={n_epochs}, got {estimator.warmup}.")
-    curve: Curve | None = None
-    if callable(name):
-        curve = partial(_called, function=name)
-    elif name in ("exponential", "step"):
-        decay, every = estimator.learning_rate_decay, estimator.learning_rate_decay_epochs
-        curve = partial(_CURVES[name], decay=decay, every=every)
-    elif name in _CURVES:
-        curve = _CURVES[name]
-    if curve is not None:
-        return CurveRate(initial, curve, n_epochs, warmup)
+    if callable(name) or name in _CURVES:
+        parameters = {part: getattr(estimator, _PARAMETERS[part]) for part in _parameters_of(name)}
+        return CurveRate(initial, name, n_epochs, warmup, **parameters)
     if estimator.solver == "sgd" and name == "invscaling":
         return InverseScalingRate(initial, estimator.power_t, warmup)
     if estimator.solver == "sgd" and name == "adaptive":
