@@ -3,6 +3,10 @@
  *
  * The weight vector is stored as scale * weights: the L2 penalty then costs one product a sample, not one a weight.
  * Functions marked NNF_INLINE take `sparse` as a constant, so that a dense row costs no look-up of its column numbers.
+ *
+ * The sum of the weight vectors over the samples is weight_sum + scale_sum * weights, scale_sum being the sum of their
+ * scales (after Bottou, Stochastic Gradient Descent Tricks, 2012). A weight that stands still costs nothing then, and
+ * one that changes by d takes scale_sum * d from its weight_sum.
  */
 
 /* The stored features of one sample. */
@@ -46,13 +50,41 @@ NNF_INLINE void V(sums)(double *sum, const T *w, const V(row) *x, bool sparse)
         sum[k] = V(add_products)(s[k], w, &x[k], common, sparse);
 }
 
+/* weight_sum += scale_sum * weights; scale_sum = 0. Returns whether the sums are finite. */
+static bool V(settle)(nnf_perceptron *p)
+{
+    const T *w = p->weights;
+    double *sum = p->weight_sum, scale_sum = p->scale_sum;
+    bool finite = isfinite(p->intercept_sum) != 0;
+    for (nnf_index i = 0; i < p->n_features; i++) {
+        sum[i] += scale_sum * (double)w[i];
+        finite &= isfinite(sum[i]) != 0;
+    }
+    p->scale_sum = 0;
+    return finite;
+}
+
 static void V(rescale)(nnf_perceptron *p)
 {
+    if (p->scale_sum != 0)
+        V(settle)(p);
     T *w = p->weights;
     T scale = (T)p->scale;
     for (nnf_index i = 0; i < p->n_features; i++)
         w[i] *= scale;
     p->scale = 1;
+}
+
+/* Before weights += factor x: weight_sum changes so that the sum of the weights so far does not. */
+static void V(keep_sum)(nnf_perceptron *p, const V(row) *x, double factor, bool sparse)
+{
+    const T *w = p->weights;
+    double *sum = p->weight_sum, scale_sum = p->scale_sum;
+    for (nnf_index j = 0; j < x->n; j++) {
+        nnf_index i = sparse ? x->index[j] : j;
+        T after = (T)((double)w[i] + (double)x->value[j] * factor);
+        sum[i] -= scale_sum * ((double)after - (double)w[i]);
+    }
 }
 
 /* weights += step x / scale. The norms afterwards count the weights that x touches, as scikit-learn's do. */
@@ -61,6 +93,8 @@ NNF_INLINE void V(add_row)(nnf_perceptron *p, const V(row) *x, double step, bool
     T *w = p->weights;
     T scale = (T)p->scale;
     double factor = (double)((T)step / scale);
+    if (p->scale_sum != 0)
+        V(keep_sum)(p, x, factor, sparse);
     if (!p->track_norms) {
         for (nnf_index j = 0; j < x->n; j++) {
             nnf_index i = sparse ? x->index[j] : j;
@@ -97,6 +131,8 @@ NNF_INLINE void V(catch_up_l1)(nnf_perceptron *p, const V(row) *x, bool sparse)
             after = after < 0 ? after : 0;
         }
         w[i] = (T)after;
+        if (p->scale_sum != 0)
+            p->weight_sum[i] -= p->scale_sum * ((double)w[i] - before);
         applied[i] = (T)(q + scale * ((double)w[i] - before));
     }
 }
@@ -124,6 +160,20 @@ NNF_INLINE double V(penalty)(const nnf_perceptron *p)
 {
     T norm = (T)sqrt(p->square_norm);
     return p->alpha * ((1 - p->l1_ratio) * 0.5 * (double)(norm * norm) + p->l1_ratio * (double)(T)p->l1_norm);
+}
+
+/* Counts the weights as they are now. */
+static void V(add_to_average)(nnf_perceptron *p)
+{
+    if (p->n_unaveraged > 0) {
+        p->n_unaveraged--;
+        return;
+    }
+    p->n_averaged++;
+    p->scale_sum += p->scale;
+    p->intercept_sum += p->intercept;
+    if (p->scale_sum > MOST_CANCELLED * (double)p->n_averaged * p->scale)
+        V(settle)(p);
 }
 
 /* Learns from one sample, whose sum of products is given. Returns whether the stored weights changed. */
@@ -164,6 +214,8 @@ NNF_INLINE bool V(learn)(nnf_perceptron *p, const nnf_kernels *kernels, nnf_inde
         V(catch_up_l1)(p, x, sparse);
         changed = true;
     }
+    if (p->weight_sum != NULL)
+        V(add_to_average)(p);
     return changed;
 }
 
@@ -211,5 +263,7 @@ NNF_INLINE nnf_status V(epoch)(nnf_perceptron *p, const nnf_kernels *kernels, bo
         }
     }
     p->finite = isfinite(p->intercept) && V(all_finite)(p->weights, p->n_features);
+    if (p->weight_sum != NULL)
+        p->finite &= V(settle)(p);
     return NNF_OK;
 }

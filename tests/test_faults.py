@@ -141,6 +141,7 @@ ENTRIES = {
     "Network.value": (0, lambda n: (n.hold(X, Y), into(47, lambda out: n.value(np.arange(47.0) / 47, out)))),
     "Neuron": (0, lambda: neuron().intercept),
     "Neuron.epoch": (0, lambda: neuron().epoch()),
+    "Neuron.epoch, averaged": (0, lambda: neuron(weight_sum=np.zeros(6)).epoch()),
     "Neuron.rescale": (0, lambda: neuron().rescale()),
 }
 
@@ -470,6 +471,7 @@ def table():
             STRANGE_VECTORS | READ_ONLY,
             lambda a: neuron(l1_applied=a, penalty="l1").epoch(),
         ),
+        "Neuron weight_sum": (np.zeros(6), STRANGE_VECTORS | READ_ONLY, lambda a: neuron(weight_sum=a).epoch()),
     }
     for entry, (array, changes, call) in entries.items():
         for what, change in changes.items():
