@@ -471,7 +471,6 @@ def table():
             STRANGE_VECTORS | READ_ONLY,
             lambda a: neuron(l1_applied=a, penalty="l1").epoch(),
         ),
-        "Neuron weight_sum": (np.zeros(6), STRANGE_VECTORS | READ_ONLY, lambda a: neuron(weight_sum=a).epoch()),
     }
     for entry, (array, changes, call) in entries.items():
         for what, change in changes.items():
@@ -488,6 +487,8 @@ def table():
     for what, thing in {"int64": order, "read-only": read_only(ints), "gaps": np.repeat(ints, 2)[::2],
                         "fewer": ints[:30], "a list": ints.tolist(), "None": None}.items():  # fmt: skip
         yield f"Neuron order: {what}", (lambda o=thing: neuron(order=o))
+    for what, change in (STRANGE_VECTORS | READ_ONLY).items():  # None is no average
+        yield f"Neuron weight_sum: {what}", (lambda change=change: neuron(weight_sum=change(np.zeros(6))))
 
     def create(**changes):
         arguments = {"format": "d", "sizes": [6, 5, 2], "activations": f, "loss": "squared_error", "solver": "adam"}
