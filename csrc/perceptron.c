@@ -21,8 +21,8 @@ enum { AHEAD = 4 };
 enum { POLL_FEATURES = 1 << 24 };
 
 /* While the L2 penalty shrinks the scale, weight_sum and scale_sum * weights grow and cancel each other. They are added
- * up when either may be this much larger than the sum: the average keeps 13 digits, at the cost of a pass over the
- * weights after more than ln(MOST_CANCELLED) / (eta0 alpha) samples. */
+ * up when either may be this much larger than the sum: that keeps 12 digits of the average or more, and costs a pass
+ * over the weights after more than ln(MOST_CANCELLED) / (eta0 alpha) samples. */
 #define MOST_CANCELLED 1e3
 
 /* Marsaglia's xorshift32 (Journal of Statistical Software 8(14), 2003, shifts 13, 17, 5), its lower 31 bits. */

@@ -806,7 +806,7 @@ STEPS = {
 @pytest.mark.parametrize("penalty", [None, "l1", "l2", "elasticnet"])
 @pytest.mark.parametrize("activation", list(STEPS))
 def test_averages_by_definition(activation, penalty, dtype, sparse, isa):
-    """With L2 the scale shrinks to 1e-13 in all: it is folded into the weights, and sums would lose 9 digits to it."""
+    """With L2 the scale shrinks to 1e-13 in all, so that it is folded into the weights on the way."""
     rng = np.random.default_rng(21)
     X = (rng.normal(size=(120, 8)) * (rng.random((120, 8)) < 0.6)).astype(dtype)
     y = X[:, 0] + 0.5 * X[:, 1] + 0.3 * rng.normal(size=120) > 0
@@ -831,6 +831,19 @@ def test_averages_by_definition(activation, penalty, dtype, sparse, isa):
         bound = 600 * 8 * np.finfo(dtype).eps * np.abs(weights).max()
         np.testing.assert_allclose(model.coef_[0], weights[average - 1 :].mean(axis=0), rtol=0, atol=bound)
         np.testing.assert_allclose(model.intercept_[0], intercepts[average - 1 :].mean(), rtol=0, atol=bound)
+
+
+def test_averages_keep_their_digits_while_the_scale_shrinks():
+    """To 1e-9 within an epoch: weight_sum and scale_sum * weights are then up to 1e9 times what is left of them."""
+    rng = np.random.default_rng(23)
+    X = rng.normal(size=(3000, 4))
+    y = X[:, 0] + rng.normal(size=3000) > 0
+    weights, _ = reference.perceptron(X, np.where(y, 1.0, 0.0), STEPS["sigmoid"][0], eta0=0.1, l2=0.2)
+    settings = {"activation": "sigmoid", "penalty": "l2", "alpha": 0.2, "eta0": 0.1, "shuffle": False}
+    model = Perceptron(average=True, max_iter=1, tol=None, **settings).fit(X, y)
+    # 3000 roundings of a sum, of independent signs, while up to 1000 times of it cancels.
+    bound = 1000 * np.sqrt(3000) * np.finfo(np.float64).eps * np.abs(weights.mean(axis=0)).max()
+    np.testing.assert_allclose(model.coef_[0], weights.mean(axis=0), rtol=0, atol=bound)
 
 
 @pytest.mark.parametrize("average", [1, 250])
