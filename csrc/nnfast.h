@@ -332,7 +332,14 @@ typedef struct nnf_perceptron {
 
     /* Results of the last epoch. */
     double loss_sum, objective_sum; /* over the samples; the objective is loss + penalty */
-    int finite;                     /* 0: a weight or the intercept is infinite or not a number */
+    int finite;                     /* 0: a weight, the intercept or a sum of them is infinite or not a number */
+
+    /* The average: the mean of the weight vector and of the intercept as each sample left them. Between epochs
+     * weight_sum is the sum of the weight vectors; within one it lacks scale_sum * weights. */
+    double *weight_sum;             /* (n_features); NULL: no average */
+    double intercept_sum, scale_sum;
+    nnf_index n_unaveraged;         /* samples still to learn from before the first that counts */
+    nnf_index n_averaged;           /* samples that count */
 } nnf_perceptron;
 
 /* Every sample once, one update a sample. */

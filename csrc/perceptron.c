@@ -20,6 +20,11 @@ enum { AHEAD = 4 };
 /* Features read between two calls of poll: 10 to 50 ms. */
 enum { POLL_FEATURES = 1 << 24 };
 
+/* While the L2 penalty shrinks the scale, weight_sum and scale_sum * weights grow and cancel each other. They are added
+ * up when either may be this much larger than the sum: that keeps 12 digits of the average or more, and costs a pass
+ * over the weights after more than ln(MOST_CANCELLED) / (eta0 alpha) samples. */
+#define MOST_CANCELLED 1e3
+
 /* Marsaglia's xorshift32 (Journal of Statistical Software 8(14), 2003, shifts 13, 17, 5), its lower 31 bits. */
 static uint32_t next_random(uint32_t *seed)
 {
@@ -73,10 +78,7 @@ nnf_status nnf_perceptron_epoch(nnf_perceptron *p, int (*poll)(void))
     const nnf_kernels *kernels = nnf_active_kernels(p->dtype);
     if (p->shuffle)
         shuffle(p->order, p->n_samples, p->seed);
-    bool sparse = p->indptr != NULL;
-    if (p->dtype == NNF_FLOAT32)
-        return sparse ? f32_epoch(p, kernels, true, poll) : f32_epoch(p, kernels, false, poll);
-    return sparse ? f64_epoch(p, kernels, true, poll) : f64_epoch(p, kernels, false, poll);
+    return p->dtype == NNF_FLOAT32 ? f32_any_epoch(p, kernels, poll) : f64_any_epoch(p, kernels, poll);
 }
 
 void nnf_perceptron_rescale(nnf_perceptron *p)

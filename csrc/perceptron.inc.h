@@ -2,7 +2,12 @@
  * perceptron.inc.h: one epoch of the perceptron for the element type T. perceptron.c reads it for float and for double.
  *
  * The weight vector is stored as scale * weights: the L2 penalty then costs one product a sample, not one a weight.
- * Functions marked NNF_INLINE take `sparse` as a constant, so that a dense row costs no look-up of its column numbers.
+ * Functions marked NNF_INLINE take `sparse` and `averaged` as constants: a dense row costs no look-up of its column
+ * numbers, and training without an average nothing for the sake of it.
+ *
+ * The sum of the weight vectors over the samples is weight_sum + scale_sum * weights, scale_sum being the sum of their
+ * scales (after Bottou, Stochastic Gradient Descent Tricks, 2012). A weight that stands still costs nothing then, and
+ * one that changes by d takes scale_sum * d from its weight_sum.
  */
 
 /* The stored features of one sample. */
@@ -46,8 +51,24 @@ NNF_INLINE void V(sums)(double *sum, const T *w, const V(row) *x, bool sparse)
         sum[k] = V(add_products)(s[k], w, &x[k], common, sparse);
 }
 
+/* weight_sum += scale_sum * weights; scale_sum = 0. Returns whether the sums are finite. */
+static bool V(settle)(nnf_perceptron *p)
+{
+    const T *w = p->weights;
+    double *sum = p->weight_sum, scale_sum = p->scale_sum;
+    bool finite = isfinite(p->intercept_sum) != 0;
+    for (nnf_index i = 0; i < p->n_features; i++) {
+        sum[i] += scale_sum * (double)w[i];
+        finite &= isfinite(sum[i]) != 0;
+    }
+    p->scale_sum = 0;
+    return finite;
+}
+
 static void V(rescale)(nnf_perceptron *p)
 {
+    if (p->scale_sum != 0)
+        V(settle)(p);
     T *w = p->weights;
     T scale = (T)p->scale;
     for (nnf_index i = 0; i < p->n_features; i++)
@@ -55,12 +76,26 @@ static void V(rescale)(nnf_perceptron *p)
     p->scale = 1;
 }
 
+/* Before weights += factor x: weight_sum changes so that the sum of the weights so far does not. */
+static void V(keep_sum)(nnf_perceptron *p, const V(row) *x, double factor, bool sparse)
+{
+    const T *w = p->weights;
+    double *sum = p->weight_sum, scale_sum = p->scale_sum;
+    for (nnf_index j = 0; j < x->n; j++) {
+        nnf_index i = sparse ? x->index[j] : j;
+        T after = (T)((double)w[i] + (double)x->value[j] * factor);
+        sum[i] -= scale_sum * ((double)after - (double)w[i]);
+    }
+}
+
 /* weights += step x / scale. The norms afterwards count the weights that x touches, as scikit-learn's do. */
-NNF_INLINE void V(add_row)(nnf_perceptron *p, const V(row) *x, double step, bool sparse)
+NNF_INLINE void V(add_row)(nnf_perceptron *p, const V(row) *x, double step, bool sparse, bool averaged)
 {
     T *w = p->weights;
     T scale = (T)p->scale;
     double factor = (double)((T)step / scale);
+    if (averaged && p->scale_sum != 0)
+        V(keep_sum)(p, x, factor, sparse);
     if (!p->track_norms) {
         for (nnf_index j = 0; j < x->n; j++) {
             nnf_index i = sparse ? x->index[j] : j;
@@ -81,7 +116,7 @@ NNF_INLINE void V(add_row)(nnf_perceptron *p, const V(row) *x, double step, bool
 
 /* The cumulative L1 penalty of Tsuruoka, Tsujii and Ananiadou (ACL 2009): each weight that x touches catches up with
  * the penalty that every weight should have had by now, but never crosses zero. */
-NNF_INLINE void V(catch_up_l1)(nnf_perceptron *p, const V(row) *x, bool sparse)
+NNF_INLINE void V(catch_up_l1)(nnf_perceptron *p, const V(row) *x, bool sparse, bool averaged)
 {
     T *w = p->weights, *applied = p->l1_applied;
     double scale = p->scale, due = p->l1_due;
@@ -97,6 +132,8 @@ NNF_INLINE void V(catch_up_l1)(nnf_perceptron *p, const V(row) *x, bool sparse)
             after = after < 0 ? after : 0;
         }
         w[i] = (T)after;
+        if (averaged && p->scale_sum != 0)
+            p->weight_sum[i] -= p->scale_sum * ((double)w[i] - before);
         applied[i] = (T)(q + scale * ((double)w[i] - before));
     }
 }
@@ -126,9 +163,23 @@ NNF_INLINE double V(penalty)(const nnf_perceptron *p)
     return p->alpha * ((1 - p->l1_ratio) * 0.5 * (double)(norm * norm) + p->l1_ratio * (double)(T)p->l1_norm);
 }
 
+/* Counts the weights as they are now. */
+static void V(add_to_average)(nnf_perceptron *p)
+{
+    if (p->n_unaveraged > 0) {
+        p->n_unaveraged--;
+        return;
+    }
+    p->n_averaged++;
+    p->scale_sum += p->scale;
+    p->intercept_sum += p->intercept;
+    if (p->scale_sum > MOST_CANCELLED * (double)p->n_averaged * p->scale)
+        V(settle)(p);
+}
+
 /* Learns from one sample, whose sum of products is given. Returns whether the stored weights changed. */
 NNF_INLINE bool V(learn)(nnf_perceptron *p, const nnf_kernels *kernels, nnf_index sample, const V(row) *x, double sum,
-                         bool sparse)
+                         bool sparse, bool averaged)
 {
     T target = ((const T *)p->target)[sample];
     V(response) r = V(respond)(p, kernels, (double)(T)(sum * p->scale) + p->intercept, target);
@@ -154,16 +205,18 @@ NNF_INLINE bool V(learn)(nnf_perceptron *p, const nnf_kernels *kernels, nnf_inde
         }
     }
     if (step != 0) {
-        V(add_row)(p, x, step, sparse);
+        V(add_row)(p, x, step, sparse, averaged);
         if (p->intercept_rate != 0)
             p->intercept += step * p->intercept_rate;
         changed = true;
     }
     if ((p->penalty & NNF_L1) != 0) {
         p->l1_due += p->l1_ratio * p->eta0 * p->alpha;
-        V(catch_up_l1)(p, x, sparse);
+        V(catch_up_l1)(p, x, sparse, averaged);
         changed = true;
     }
+    if (averaged)
+        V(add_to_average)(p);
     return changed;
 }
 
@@ -177,7 +230,8 @@ static bool V(all_finite)(const T *w, nnf_index n)
 
 /* Most samples are classified correctly and change nothing. So the sums of AHEAD samples are taken at once; after a
  * change the ones not yet used are thrown away and taken again. */
-NNF_INLINE nnf_status V(epoch)(nnf_perceptron *p, const nnf_kernels *kernels, bool sparse, int (*poll)(void))
+NNF_INLINE nnf_status V(epoch)(nnf_perceptron *p, const nnf_kernels *kernels, bool sparse, bool averaged,
+                               int (*poll)(void))
 {
     bool every_sample_changes = p->activation != NNF_STEP || (p->penalty & NNF_L1) != 0;
     nnf_index ahead = every_sample_changes ? 1 : AHEAD;
@@ -202,7 +256,7 @@ NNF_INLINE nnf_status V(epoch)(nnf_perceptron *p, const nnf_kernels *kernels, bo
             nnf_index sample = p->order[i];
             features += x[k].n;
             if (p->held_out == NULL || !p->held_out[sample])
-                changed = V(learn)(p, kernels, sample, &x[k], sum[k], sparse);
+                changed = V(learn)(p, kernels, sample, &x[k], sum[k], sparse, averaged);
         }
         if (features >= POLL_FEATURES) {
             features = 0;
@@ -211,5 +265,14 @@ NNF_INLINE nnf_status V(epoch)(nnf_perceptron *p, const nnf_kernels *kernels, bo
         }
     }
     p->finite = isfinite(p->intercept) && V(all_finite)(p->weights, p->n_features);
+    if (averaged)
+        p->finite &= V(settle)(p);
     return NNF_OK;
+}
+
+static nnf_status V(any_epoch)(nnf_perceptron *p, const nnf_kernels *kernels, int (*poll)(void))
+{
+    if (p->indptr != NULL)
+        return p->weight_sum != NULL ? V(epoch)(p, kernels, true, true, poll) : V(epoch)(p, kernels, true, false, poll);
+    return p->weight_sum != NULL ? V(epoch)(p, kernels, false, true, poll) : V(epoch)(p, kernels, false, false, poll);
 }

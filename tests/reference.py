@@ -393,6 +393,30 @@ def epoch(net, X, Y, batch_size, rates, order=None):
     return data_sum, penalty_sum
 
 
+def perceptron(X, target, step, n_epochs=1, eta0=1.0, l1=0.0, l2=0.0, sparse=False):
+    """One neuron, sample by sample in the order of the rows, from zero: w (n, n_features) and b (n,) after each sample.
+
+    step(z, t) is the step along x for eta0 = 1. l1 and l2 are the shares of alpha. The L1 penalty is the cumulative one
+    of Tsuruoka et al. 2009: weights make up for what they owe, and stop at 0. With sparse rows those wait whose feature
+    is 0, and the intercept learns 100 times slower.
+    """
+    w, b, owed, paid = np.zeros(X.shape[1]), 0.0, 0.0, np.zeros(X.shape[1])
+    weights, intercepts = [], []
+    for _ in range(n_epochs):
+        for x, t in zip(X, target, strict=True):
+            change = eta0 * step(x @ w + b, t)
+            w = w * max(0.0, 1 - eta0 * l2) + change * x
+            b += change * (0.01 if sparse else 1)
+            owed += eta0 * l1
+            rest = np.maximum(np.abs(w) - (owed + np.sign(w) * paid), 0)
+            shrunk = np.where(sparse & (x == 0), w, np.sign(w) * rest)
+            paid += shrunk - w
+            w = shrunk
+            weights.append(w)
+            intercepts.append(b)
+    return np.array(weights), np.array(intercepts)
+
+
 # ---- Part 2: to the bit ----------------------------------------------------------------------------------------------
 
 SUM_LANES = 16  # NNF_SUM_LANES of kernels.h

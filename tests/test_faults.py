@@ -143,6 +143,7 @@ ENTRIES = {
     "Network.value": (0, lambda n: (n.hold(X, Y), into(47, lambda out: n.value(np.arange(47.0) / 47, out)))),
     "Neuron": (0, lambda: neuron().intercept),
     "Neuron.epoch": (0, lambda: neuron().epoch()),
+    "Neuron.epoch, averaged": (0, lambda: neuron(weight_sum=np.zeros(6)).epoch()),
     "Neuron.rescale": (0, lambda: neuron().rescale()),
 }
 
@@ -492,6 +493,8 @@ def table():
     for what, thing in {"int64": order, "read-only": read_only(ints), "gaps": np.repeat(ints, 2)[::2],
                         "fewer": ints[:30], "a list": ints.tolist(), "None": None}.items():  # fmt: skip
         yield f"Neuron order: {what}", (lambda o=thing: neuron(order=o))
+    for what, change in (STRANGE_VECTORS | READ_ONLY).items():  # None is no average
+        yield f"Neuron weight_sum: {what}", (lambda change=change: neuron(weight_sum=change(np.zeros(6))))
 
     def create(**changes):
         arguments = {"format": "d", "sizes": [6, 5, 2], "activations": f, "loss": "squared_error", "solver": "adam"}

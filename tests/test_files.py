@@ -180,7 +180,10 @@ def test_names_of_features_and_set_output(path):
 
 
 @pytest.mark.parametrize("n_class", [2, 4])
-@pytest.mark.parametrize("options", [{}, {"activation": "sigmoid"}, {"penalty": "l1", "early_stopping": True}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"activation": "sigmoid"}, {"penalty": "l1", "early_stopping": True}, {"average": True}, {"average": 10**6}],
+)
 def test_perceptron(path, n_class, options):
     X, y = load_digits(n_class=n_class, return_X_y=True)
     model = Perceptron(max_iter=5, tol=None, **options).fit(X, y)

@@ -21,6 +21,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import reference
 from nnfast import Perceptron, _core
 
 SKLEARN = sklearn.linear_model.Perceptron
@@ -331,6 +332,7 @@ def test_estimator_checks(estimator, check):
 def test_parameters():
     ours, theirs = Perceptron().get_params(), SKLEARN().get_params()
     assert ours.pop("activation") == "step"
+    assert ours.pop("average") is False
     assert ours == theirs
     for name in ("loss", "learning_rate", "epsilon", "power_t", "average"):
         assert getattr(Perceptron(), name) == getattr(SKLEARN(), name)
@@ -675,6 +677,292 @@ def test_early_stopping_scores_what_predict_says():
 def test_the_delta_rule_overflows_as_step_does():
     with pytest.raises(ValueError, match="Floating-point under-/overflow occurred at epoch #"):
         Perceptron(activation="leaky_relu", eta0=1e6, max_iter=1000, tol=None).fit(X_BAD, Y_BAD)
+
+
+# ---- averages --------------------------------------------------------------------------------------------------------
+
+
+def sgd(**settings):
+    """scikit-learn's averaged perceptron."""
+    defaults = {"loss": "perceptron", "learning_rate": "constant", "eta0": 1.0, "penalty": None, "random_state": 0}
+    return sklearn.linear_model.SGDClassifier(**(defaults | {"average": True} | settings))
+
+
+def themselves(model):
+    """The weights and intercepts that an averaging model trains."""
+    return model._averages[:2]
+
+
+def assert_same_averages(ours, theirs):
+    """All but rounding: scikit-learn rounds sums of up to n |w| in X's dtype, n times, and divides them by n."""
+    for name in ("n_iter_", "t_"):
+        assert getattr(ours, name) == getattr(theirs, name)
+    largest = max(np.abs(part).max() for part in (ours.coef_, *themselves(ours)))
+    bound = 4 * (ours.t_ - 1) * np.finfo(ours.coef_.dtype).eps * largest
+    for name in ("coef_", "intercept_"):
+        a, b = getattr(ours, name), getattr(theirs, name)
+        assert (a.dtype, a.shape) == (b.dtype, b.shape)
+        np.testing.assert_allclose(a, b, rtol=0, atol=bound)
+
+
+def trajectory(model, X, y):
+    """Weights (n, n_features) and intercepts (n,) of a binary model after each sample, one partial_fit each."""
+    weights, intercepts = [], []
+    for i in range(X.shape[0]):
+        model.partial_fit(X[i : i + 1], y[i : i + 1], classes=[0, 1])
+        weights.append(model.coef_[0].astype(np.float64))
+        intercepts.append(model.intercept_[0])
+    return np.array(weights), np.array(intercepts)
+
+
+@same_arithmetic
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("penalty", [None, "l2"])
+@pytest.mark.parametrize("data", list(DATA))
+def test_averages_are_those_of_sgd_classifier(data, penalty, dtype, sparse):
+    """With `average`, training does not change by a bit."""
+    X, y = DATA[data]
+    X = X.astype(dtype)
+    X = csr_matrix(X) if sparse else X
+    others = itertools.cycle([(None, 1.0, True), ("balanced", 0.3, True), (dict_weight(y), 0.3, False)])
+    for shuffle, early_stopping, average in itertools.product([True, False], [True, False], [True, 1, 2, 40]):
+        class_weight, eta0, fit_intercept = next(others)
+        settings = {
+            "penalty": penalty,
+            "alpha": 0.001,
+            "shuffle": shuffle,
+            "fit_intercept": fit_intercept,
+            "class_weight": class_weight,
+            "early_stopping": early_stopping,
+            "eta0": eta0,
+            "max_iter": 8,
+            "n_iter_no_change": 2,
+            "random_state": 5,
+        }
+        ours = Perceptron(average=average, **settings).fit(X, y)
+        assert_same_averages(ours, sgd(average=average, **settings).fit(X, y))
+        plain = Perceptron(**settings).fit(X, y)
+        assert ours.n_iter_ == plain.n_iter_
+        for a, b in zip(themselves(ours), (plain.coef_, plain.intercept_), strict=True):
+            assert np.array_equal(a, b)
+
+
+@same_arithmetic
+@pytest.mark.parametrize("data", list(DATA))
+def test_averages_with_sample_weight_and_warm_start_are_those_of_sgd_classifier(data):
+    X, y = DATA[data]
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    weight = np.random.default_rng(3).uniform(0, 2, len(y))
+    settings = {"average": 10, "max_iter": 3, "tol": None, "warm_start": True}
+    ours, theirs = Perceptron(**settings), sgd(**settings)
+    for _ in range(3):  # from averages, into new ones
+        assert_same_averages(ours.fit(X, y, sample_weight=weight), theirs.fit(X, y, sample_weight=weight))
+
+
+@same_arithmetic
+@pytest.mark.parametrize("data", list(DATA))
+def test_partial_fit_of_averages_is_that_of_sgd_classifier(data):
+    """Without intercepts: those of several classes scikit-learn mixes up with their averages."""
+    X, y = DATA[data]
+    ours, theirs = (C(average=30, fit_intercept=False) for C in (Perceptron, sgd))
+    for part in np.array_split(np.random.default_rng(1).permutation(len(y)), 7):
+        for model in (ours, theirs):
+            model.partial_fit(X[part], y[part], classes=np.unique(y))
+        assert_same_averages(ours, theirs)
+
+
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("activation", ["step", "tanh", "leaky_relu"])
+def test_an_average_is_the_mean_after_each_sample(activation, dtype, sparse):
+    """Of the weights as they are rounded, in float32 too; of those from the sample on that `average` says."""
+    X, y = DATA["binary"]
+    X, y = ((X - X.mean(axis=0)) / X.std(axis=0)).astype(dtype)[:90], y[:90]
+    X = csr_array(X) if sparse else X
+    settings = {"activation": activation, "eta0": 0.3, "shuffle": False, "tol": None, "max_iter": 1}
+    weights, intercepts = trajectory(Perceptron(**settings), X, y)
+    for average in (True, 1, 2, 37, 90):
+        model = Perceptron(average=average, **settings).fit(X, y)
+        for got, values in ((model.coef_[0], weights), (model.intercept_[0], intercepts)):
+            mean = values[int(average) - 1 :].mean(axis=0)
+            # Two sums in float64, in which terms of 90 |w| may cancel, and one rounding to dtype.
+            slack = 4 * 90 * np.finfo(np.float64).eps * np.abs(values).max() + np.finfo(dtype).eps / 2 * np.abs(mean)
+            assert np.all(np.abs(got - mean) <= slack)
+    model = Perceptron(average=91, **settings).fit(X, y)
+    assert np.array_equal(model.coef_[0], weights[-1])
+    assert model.intercept_[0] == intercepts[-1]
+
+
+# The step along x for eta0 = 1, and the target of the negative class.
+STEPS = {
+    "step": (lambda z, t: t * (z * t <= 0), -1.0),
+    "sigmoid": (lambda z, t: (t - DEFINITIONS["sigmoid"][0](z)) * DEFINITIONS["sigmoid"][1](z), 0.0),
+}
+
+
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("penalty", [None, "l1", "l2", "elasticnet"])
+@pytest.mark.parametrize("activation", list(STEPS))
+def test_averages_by_definition(activation, penalty, dtype, sparse, isa):
+    """With L2 the scale shrinks to 1e-13 in all, so that it is folded into the weights on the way."""
+    rng = np.random.default_rng(21)
+    X = (rng.normal(size=(120, 8)) * (rng.random((120, 8)) < 0.6)).astype(dtype)
+    y = X[:, 0] + 0.5 * X[:, 1] + 0.3 * rng.normal(size=120) > 0
+    step, negative = STEPS[activation]
+    alpha = 0.1 if penalty else 0.0
+    ratio = {None: 0.0, "l1": 1.0, "l2": 0.0, "elasticnet": 0.3}[penalty]
+    weights, intercepts = reference.perceptron(
+        X.astype(np.float64),
+        np.where(y, 1.0, negative),
+        step,
+        n_epochs=5,
+        eta0=0.5,
+        l1=alpha * ratio,
+        l2=alpha * (1 - ratio),
+        sparse=sparse,
+    )
+    settings = {"penalty": penalty, "alpha": alpha, "l1_ratio": 0.3, "eta0": 0.5, "activation": activation}
+    Z = csr_array(X) if sparse else X
+    for average in (1, 50):
+        model = Perceptron(average=average, max_iter=5, tol=None, shuffle=False, **settings).fit(Z, y)
+        # 600 updates, each with a few roundings.
+        bound = 600 * 8 * np.finfo(dtype).eps * np.abs(weights).max()
+        np.testing.assert_allclose(model.coef_[0], weights[average - 1 :].mean(axis=0), rtol=0, atol=bound)
+        np.testing.assert_allclose(model.intercept_[0], intercepts[average - 1 :].mean(), rtol=0, atol=bound)
+
+
+def test_averages_keep_their_digits_while_the_scale_shrinks():
+    """To 1e-9 within an epoch: weight_sum and scale_sum * weights are then up to 1e9 times what is left of them."""
+    rng = np.random.default_rng(23)
+    X = rng.normal(size=(3000, 4))
+    y = X[:, 0] + rng.normal(size=3000) > 0
+    weights, _ = reference.perceptron(X, np.where(y, 1.0, 0.0), STEPS["sigmoid"][0], eta0=0.1, l2=0.2)
+    settings = {"activation": "sigmoid", "penalty": "l2", "alpha": 0.2, "eta0": 0.1, "shuffle": False}
+    model = Perceptron(average=True, max_iter=1, tol=None, **settings).fit(X, y)
+    # 3000 roundings of a sum, of independent signs, while up to 1000 times of it cancels.
+    bound = 1000 * np.sqrt(3000) * np.finfo(np.float64).eps * np.abs(weights.mean(axis=0)).max()
+    np.testing.assert_allclose(model.coef_[0], weights.mean(axis=0), rtol=0, atol=bound)
+
+
+@pytest.mark.parametrize("average", [1, 250])
+@pytest.mark.parametrize("data", list(DATA))
+def test_partial_fit_goes_on_with_the_average(data, average):
+    """Whole numbers: the sums are exact, so that five calls give the bits of a fit of five epochs."""
+    X, y = DATA[data]
+    X = np.rint(X)
+    settings = {"average": average, "shuffle": False}
+    parts = Perceptron(**settings)
+    for _ in range(5):
+        parts = pickle.loads(pickle.dumps(parts.partial_fit(X, y, classes=np.unique(y))))
+        copy.copy(parts).partial_fit(X, y)  # shares the sums, and adds to others
+    whole = Perceptron(max_iter=5, tol=None, **settings).fit(X, y)
+    for a, b in zip((parts.coef_, parts.intercept_), (whole.coef_, whole.intercept_), strict=True):
+        assert np.array_equal(a, b)
+        assert a.dtype == b.dtype
+    assert not np.array_equal(whole.coef_, themselves(whole)[0])
+    assert parts.t_ == whole.t_ == 5 * len(y) + 1
+
+
+def test_an_average_begins_between_two_calls():
+    X, y = DATA["binary"]
+    X = np.rint(X)
+    weights, intercepts = trajectory(Perceptron(), X[:60], y[:60])
+    model = Perceptron(average=25, shuffle=False)
+    for end in range(10, 70, 10):
+        model.partial_fit(X[end - 10 : end], y[end - 10 : end], classes=[0, 1])
+        counted = slice(24 if end >= 25 else end - 1, end)
+        assert np.array_equal(model.coef_[0], weights[counted].mean(axis=0))
+        assert model.intercept_[0] == intercepts[counted].mean()
+
+
+def test_a_neuron_whose_average_has_not_begun_keeps_its_weights():
+    """t_ counts samples held out, and epochs that other classes need: `average` of them, this neuron has not seen."""
+    X, y = DATA["binary"]
+    settings = {"early_stopping": True, "max_iter": 1, "tol": None}
+    model = Perceptron(average=len(y), **settings).fit(X, y)
+    assert model.t_ - 1 == model.average
+    assert np.array_equal(model.coef_, Perceptron(**settings).fit(X, y).coef_)
+
+    X, y = DATA["multiclass"]
+    plain = Perceptron().fit(X, y)
+    late = Perceptron(average=int(plain.t_) - 1).fit(X, y)  # the last sample of the class that took longest
+    n_plain = sum(np.array_equal(a, b) for a, b in zip(late.coef_, plain.coef_, strict=True))
+    assert n_plain >= 2
+    assert late._averages[4].max() == 1
+
+
+@pytest.mark.parametrize("data", list(DATA))
+def test_partial_fit_goes_on_from_assigned_weights(data):
+    """And begins a new average; so it does after a call without `average`, which goes on from what coef_ shows."""
+    X, y = DATA[data]
+
+    def in_place(model):
+        model.coef_ *= 2
+
+    def assigned(model):
+        model.intercept_ = model.intercept_ + 1
+
+    def switched_off(model):
+        model.set_params(average=False).partial_fit(X, y).set_params(average=1)
+
+    for change in (in_place, assigned, switched_off):
+        model = Perceptron(average=1, shuffle=False, tol=None, max_iter=1).fit(X, y)
+        change(model)
+        start = model.coef_.copy(), model.intercept_.copy()
+        assert np.array_equal(model.partial_fit(X, y).coef_, clone(model).fit(X, y, *start).coef_), change
+
+    model.set_params(average=False)
+    start = model.coef_.copy(), model.intercept_.copy()
+    assert np.array_equal(model.partial_fit(X, y).coef_, clone(model).fit(X, y, *start).coef_)
+    sparse = clone(model).set_params(average=1).fit(X, y)
+    dense = copy.deepcopy(sparse)
+    with pytest.raises(ValueError, match="densify"):
+        sparse.sparsify().partial_fit(X, y)
+    assert np.array_equal(sparse.densify().partial_fit(X, y).coef_, dense.partial_fit(X, y).coef_)
+
+
+def test_averages_take_the_dtype_of_X():
+    X, y = DATA["multiclass"]
+    model = Perceptron(average=True).partial_fit(X, y, classes=[0, 1, 2])
+    assert model.coef_.dtype == model.intercept_.dtype == np.float64
+    model.partial_fit(X.astype(np.float32), y)
+    assert model.coef_.dtype == model.intercept_.dtype == np.float32
+
+
+def test_threads_do_not_change_averages():
+    X, y = load_digits(return_X_y=True)
+    one, two = (Perceptron(n_jobs=n, average=True).fit(X, y) for n in (1, 2))
+    assert np.array_equal(one.coef_, two.coef_)
+    assert np.array_equal(one.intercept_, two.intercept_)
+
+
+@pytest.mark.parametrize("eta0", [1e307, 1e308])
+def test_sums_that_overflow(eta0):
+    """The largest number is 1.8e308. A weight of 1e307 twenty times is too much, and an intercept of -1e308 twice."""
+    X, y = (AND_X, GATES["AND"]) if eta0 == 1e308 else (np.ones((20, 1)), np.arange(20) < 19)
+    settings = {"eta0": eta0, "fit_intercept": eta0 == 1e308, "tol": None, "max_iter": 1, "shuffle": False}
+    Perceptron(**settings).fit(X, y)
+    with pytest.raises(ValueError, match="Floating-point under-/overflow occurred at epoch #1"):
+        Perceptron(average=True, **settings).fit(X, y)
+
+
+@pytest.mark.parametrize("average", [0, -1, 1.5, "yes", None])
+def test_bad_averages(average):
+    ours = outcome(lambda: Perceptron(average=average).fit(X_BAD, Y_BAD))
+    kind, text = outcome(lambda: sgd(average=average).fit(X_BAD, Y_BAD))
+    assert ours == (kind, text.replace("SGDClassifier", "Perceptron"))
+
+
+def test_a_failed_partial_fit_keeps_the_average():
+    model = Perceptron(average=True).fit(X_BAD, Y_BAD)
+    untouched = copy.deepcopy(model)
+    with pytest.raises(ValueError, match="overflow"):
+        model.set_params(eta0=1e308).partial_fit(X_BAD, 1 - Y_BAD)
+    model.set_params(eta0=1.0)
+    assert np.array_equal(model.coef_, untouched.coef_)
+    assert np.array_equal(model.partial_fit(X_BAD, Y_BAD).coef_, untouched.partial_fit(X_BAD, Y_BAD).coef_)
 
 
 # ---- the binding -----------------------------------------------------------------------------------------------------

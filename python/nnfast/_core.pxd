@@ -184,6 +184,11 @@ cdef extern from "nnfast.h" nogil:
         double scale
         double square_norm
         double l1_norm
+        double *weight_sum
+        double intercept_sum
+        double scale_sum
+        nnf_index n_unaveraged
+        nnf_index n_averaged
         double loss_sum
         double objective_sum
         int finite

@@ -882,6 +882,9 @@ cdef class Neuron:
     x (n_samples, n_features), or with indptr and indices the values of a CSR matrix; target, sample_weight
     (n_samples,); weights, l1_applied (n_features,): one dtype. order, indptr, indices: int32. held_out (n_samples,):
     bool. All contiguous. The indices of a CSR matrix are not checked here. Without a seed the samples are not shuffled.
+
+    With weight_sum (n_features,), float64, every epoch adds up the weights and intercepts as each sample left them, but
+    those of the first n_unaveraged samples, to weight_sum, intercept_sum and their number n_averaged.
     """
 
     cdef nnf_perceptron neuron
@@ -891,7 +894,8 @@ cdef class Neuron:
                   indptr=None, indices=None, held_out=None, seed=None, double eta0=1.0, double intercept_rate=1.0,
                   double weight_negative=1.0, double weight_positive=1.0, penalty=None, double alpha=0.0,
                   double l1_ratio=0.0, l1_applied=None, bint track_loss=True, bint track_norms=False,
-                  double square_norm=0.0, double l1_norm=0.0):
+                  double square_norm=0.0, double l1_norm=0.0, weight_sum=None, double intercept_sum=0.0,
+                  nnf_index n_unaveraged=0, nnf_index n_averaged=0):
         cdef nnf_perceptron *neuron = &self.neuron
         cdef str format = _format_of(weights)
         self.views = []
@@ -912,6 +916,8 @@ cdef class Neuron:
             neuron.held_out = <const unsigned char *>self._hold(held_out, "held_out", "?", neuron.n_samples)
         if l1_applied is not None:
             neuron.l1_applied = self._hold(l1_applied, "l1_applied", format, neuron.n_features, True)
+        if weight_sum is not None:
+            neuron.weight_sum = <double *>self._hold(weight_sum, "weight_sum", "d", neuron.n_features, True)
 
         neuron.activation = _row(ACTIVATIONS[:NNF_N_ACTIVATIONS], activation, "activation")
         neuron.penalty = _PENALTIES[penalty]
@@ -929,6 +935,9 @@ cdef class Neuron:
         neuron.scale = 1.0
         neuron.square_norm = square_norm
         neuron.l1_norm = l1_norm
+        neuron.intercept_sum = intercept_sum
+        neuron.n_unaveraged = n_unaveraged
+        neuron.n_averaged = n_averaged
 
     cdef void *_hold(self, array, str name, str dtype, nnf_index rows, bint writable=False,
                      nnf_index columns=-1) except? NULL:
@@ -940,7 +949,7 @@ cdef class Neuron:
         return view.buffer.buf
 
     def epoch(self):
-        """Learn from every sample once. Returns False when a weight or the intercept is no longer finite."""
+        """Learn from every sample once. Returns False when a weight, the intercept or a sum is no longer finite."""
         cdef nnf_status status
         with nogil:
             status = nnf_perceptron_epoch(&self.neuron, _poll)
@@ -954,6 +963,14 @@ cdef class Neuron:
     @property
     def intercept(self):
         return self.neuron.intercept
+
+    @property
+    def intercept_sum(self):
+        return self.neuron.intercept_sum
+
+    @property
+    def n_averaged(self):
+        return self.neuron.n_averaged
 
     @property
     def scale(self):

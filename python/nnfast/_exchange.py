@@ -85,7 +85,7 @@ def to_sklearn(model: Any) -> Any:
     if lost:
         these = ", ".join(f"{name}={value!r}" for name, value in sorted(lost.items()))
         warnings.warn(f"scikit-learn has no {these}: training that goes on there goes on without.", stacklevel=2)
-    own = {"history_", "validation_loss_curve_", "_optimizer", "_average", "_network", "_unfinished"}
+    own = {"history_", "validation_loss_curve_", "_optimizer", "_average", "_network", "_unfinished", "_averages"}
     _copy_attributes(model, theirs, (type(model)._kept.keys() | {"_label_binarizer"}) - own)
     if type(model) is not Perceptron:
         theirs._random_state = check_random_state(theirs.random_state)

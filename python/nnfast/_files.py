@@ -140,7 +140,13 @@ def load(path: str | os.PathLike[str], *, network: bool = False) -> Any:
 
     Examples
     --------
-    See `save`.
+    >>> import os, tempfile
+    >>> import nnfast
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "network.safetensors")
+    ...     nnfast.save(nnfast.MLP((2, 3, 1), random_state=0), path)
+    ...     nnfast.load(path)
+    MLP(2-3-1, relu, identity output, squared_error, float32)
     """
     file = ModelFile(path)
     if network and file.class_name == "Perceptron":

@@ -117,15 +117,56 @@ def _starting_weights(n_classes: int, X: Any, coef_init: Any, intercept_init: An
     return coef, intercept
 
 
+class _Averages(NamedTuple):
+    """Of several neurons: the weights that training goes on from, and the sums of the weights that count."""
+
+    coef: Any  # (n_neurons, n_features) in X's dtype
+    intercept: Any  # (n_neurons,)
+    coef_sum: Any  # (n_neurons, n_features) float64
+    intercept_sum: Any  # (n_neurons,) float64
+    n_averaged: Any  # (n_neurons,) samples that count
+
+    @classmethod
+    def starting(cls, coef: Any, intercept: Any) -> Self:
+        """No sample counts yet."""
+        n_neurons = len(intercept)
+        return cls(coef, intercept, np.zeros(coef.shape), np.zeros(n_neurons), np.zeros(n_neurons, np.intp))
+
+    def going_on(self, coef: Any, intercept: Any) -> Self:
+        """With other weights, and sums of their own to add to."""
+        return self._replace(
+            coef=coef,
+            intercept=intercept,
+            coef_sum=self.coef_sum.copy(),
+            intercept_sum=self.intercept_sum.copy(),
+            n_averaged=self.n_averaged.copy(),
+        )
+
+    def of(self, neuron: int) -> Self:
+        """Views of one neuron's."""
+        return type(self)(*(part[neuron : neuron + 1] for part in self))
+
+    def means(self) -> tuple[Any, Any]:
+        """coef_ and intercept_: the means, or a neuron's weights themselves while none of its samples counts."""
+        begun = self.n_averaged > 0
+        if not begun.any():
+            return self.coef, self.intercept
+        n = np.maximum(self.n_averaged, 1)
+        coef = np.where(begun[:, None], self.coef_sum / n[:, None], self.coef)
+        intercept = np.where(begun, self.intercept_sum / n, self.intercept)
+        return coef.astype(self.coef.dtype), intercept.astype(self.coef.dtype)
+
+
 class _Training:
     """The data and settings that the neurons of one fit share. Several threads may call `run`, each for its neuron."""
 
-    def __init__(self, estimator: Perceptron, X: Any, sample_weight: Any, max_iter: int) -> None:
+    def __init__(self, estimator: Perceptron, X: Any, sample_weight: Any, max_iter: int, t: float) -> None:
         self.estimator = estimator
         self.rule = RULES[estimator.activation]
         self.X = X
         self.sample_weight = sample_weight
         self.max_iter = max_iter
+        self.n_unaveraged = max(0, int(estimator.average - t))
         self.verbose = int(estimator.verbose)
         self.tol = -np.inf if estimator.tol is None else estimator.tol
         self.l1_ratio = estimator.l1_ratio if estimator.penalty == "elasticnet" else float(estimator.penalty == "l1")
@@ -164,6 +205,7 @@ class _Training:
         class_weights: tuple[float, float],
         random_state: Any,
         held_out: Any = None,
+        averages: _Averages | None = None,
     ) -> tuple[float, int]:
         """Train one neuron.
 
@@ -179,6 +221,8 @@ class _Training:
         random_state : int, RandomState instance or None
         held_out : ndarray of shape (n_samples,), bool, or None
             Validation samples, when they are already chosen.
+        averages : _Averages or None
+            Sums of this neuron alone; added to in place.
 
         Returns
         -------
@@ -201,6 +245,14 @@ class _Training:
             dot, asum = get_blas_funcs(("dot", "asum"), (coef,))
             square_norm, l1_norm = dot(coef, coef), asum(coef)
         fit_intercept = SPARSE_INTERCEPT_RATE if issparse(self.X) else 1.0
+        sums: dict[str, Any] = {}
+        if averages is not None:
+            sums = {
+                "weight_sum": averages.coef_sum[0],
+                "intercept_sum": float(averages.intercept_sum[0]),
+                "n_averaged": int(averages.n_averaged[0]),
+                "n_unaveraged": self.n_unaveraged,
+            }
         neuron = _core.Neuron(
             **self.data,
             target=np.where(positive, dtype.type(rule.positive), dtype.type(rule.negative)),
@@ -223,9 +275,13 @@ class _Training:
             intercept=intercept,
             square_norm=square_norm,
             l1_norm=l1_norm,
+            **sums,
         )
         n_iter = self._run_epochs(neuron, coef, positive, held_out)
         neuron.rescale()
+        if averages is not None:
+            averages.intercept_sum[0] = neuron.intercept_sum
+            averages.n_averaged[0] = neuron.n_averaged
         return neuron.intercept, n_iter
 
     def _run_epochs(self, neuron: _core.Neuron, coef: Any, positive: Any, held_out: Any) -> int:
@@ -280,7 +336,7 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
     """Linear perceptron classifier: a single neuron, or one for each class.
 
     The same parameters, attributes and messages as `sklearn.linear_model.Perceptron`, and the same weights for the same
-    `random_state`, bit for bit. New is `activation`.
+    `random_state`, bit for bit. New are `activation` and `average`.
 
     Parameters
     ----------
@@ -317,13 +373,19 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
     class_weight : dict, 'balanced' or None, default=None
         Weight of each class: every update is multiplied by it. 'balanced' is ``n_samples / (n_classes * bincount(y))``.
     warm_start : bool, default=False
-        Whether `fit` starts from the weights of the last one.
+        Whether `fit` starts from the weights of the last one: those in `coef_` and `intercept_`, averages or not.
     activation : {'step', 'sigmoid', 'logistic', 'tanh', 'relu', 'leaky_relu'}, default='step'
         'step' is Rosenblatt's rule: a sample on the wrong side adds ``eta0 * y * x`` to the weights, y being -1 or 1.
         The others train the neuron by gradient descent, one update a sample (the delta rule), on the squared error
         ``(f(z) - t)**2 / 2`` of its output f(z), with targets t of 0 and 1 (tanh: -1 and 1); the decision value is f(z)
         minus the midpoint of the targets. 'logistic' is another name of 'sigmoid'. 'leaky_relu' has slope 0.01 below 0.
         The slope of 'relu' is 0 at 0, so that a neuron that starts at zero weights never learns: pass `coef_init`.
+    average : bool or int, default=False
+        Whether `coef_` and `intercept_` are the means of the weights and intercepts as each sample left them, changed
+        or not: the averaged perceptron [1]_, which the last samples sway less. An int above 1 is the number of the
+        first sample that counts; until then all is as without. Training itself does not depend on it, nor do `n_iter_`
+        and the scores of `early_stopping`; `partial_fit` goes on with it and with the means, unless weights of other
+        values have been assigned. As `average` of `sklearn.linear_model.SGDClassifier`.
 
     Attributes
     ----------
@@ -332,7 +394,7 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
     coef_ : ndarray of shape (1, n_features) if binary, else (n_classes, n_features)
         Weights, in the dtype of X (float32 or float64).
     intercept_ : ndarray of shape (1,) if binary, else (n_classes,)
-        Constants of the decision function. Binary: always float64, as in scikit-learn.
+        Constants of the decision function. Binary: float64, but averages in the dtype of X, as in scikit-learn.
     n_features_in_ : int
         Number of features seen by `fit`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -348,6 +410,11 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
     and `early_stopping`, the step rule scores the validation samples before the shrinkage by the penalty is applied to
     the weights, as scikit-learn does.
 
+    References
+    ----------
+    .. [1] Freund, Y. and Schapire, R. E. "Large margin classification using the perceptron algorithm." Machine Learning
+       37 (1999), 277-296. Of its ways to predict this is the one called "average".
+
     Examples
     --------
     >>> from nnfast import Perceptron
@@ -355,6 +422,15 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
     >>> neuron = Perceptron(tol=None, max_iter=20).fit(X, [0, 0, 0, 1])
     >>> neuron.predict(X)
     array([0, 0, 0, 1])
+
+    The averaged perceptron, on words:
+
+    >>> from sklearn.feature_extraction.text import CountVectorizer
+    >>> texts = ["good fun", "a dull film", "a good film", "dull, not fun"]
+    >>> words = CountVectorizer().fit(texts)
+    >>> neuron = Perceptron(average=True).fit(words.transform(texts), [1, 0, 1, 0])
+    >>> neuron.predict(words.transform(["good", "dull"]))
+    array([1, 0])
     """
 
     # What scikit-learn's Perceptron has from its base class: fixed, and not parameters.
@@ -362,7 +438,6 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
     learning_rate = "constant"
     epsilon = 0.1
     power_t = 0.5
-    average = False
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "fit_intercept": ["boolean"],
@@ -382,6 +457,7 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
         "alpha": [Interval(Real, 0, None, closed="left")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both")],
         "activation": [StrOptions(set(RULES))],
+        "average": [Interval(Integral, 0, None, closed="neither"), "boolean"],
     }
 
     coef_: Any
@@ -396,6 +472,7 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
         "feature_names_in_": NotRequired[Array],
         "n_iter_": int,
         "t_": float,
+        "_averages": NotRequired[tuple[Array, Array, Array, Array, Array] | None],  # `_Averages`
     }
 
     def __init__(
@@ -418,6 +495,7 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
         class_weight: dict[Any, float] | str | None = None,
         warm_start: bool = False,
         activation: str = "step",
+        average: bool | int = False,
     ) -> None:
         self.penalty = penalty
         self.alpha = alpha
@@ -436,6 +514,7 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
         self.class_weight = class_weight
         self.warm_start = warm_start
         self.activation = activation
+        self.average = average
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, coef_init: Any = None, intercept_init: Any = None, sample_weight: Any = None) -> Self:
@@ -549,17 +628,29 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
         sample_weight = _check_sample_weight(
             sample_weight, X, dtype=X.dtype, allow_all_zero_weights=self.early_stopping
         )
+        kept = None
         if start is None and getattr(self, "coef_", None) is not None:
-            coef, intercept = self._present_weights(X)
+            kept = self._kept_averages()
+            coef, intercept = self._present_weights(X, kept)
         else:
             coef, intercept = _starting_weights(len(classes), X, *(start or (None, None)))
         if len(classes) < 2:
             raise ValueError(f"The number of classes has to be greater than one; got {len(classes)} class")
 
-        training = _Training(self, X, sample_weight, max_iter)
+        averages = None
+        if self.average:
+            neurons = coef.reshape(len(intercept), -1), intercept
+            averages = _Averages.starting(*neurons) if kept is None else kept.going_on(*neurons)
+        t = 1.0 if fresh else getattr(self, "t_", 1.0)
+        training = _Training(self, X, sample_weight, max_iter, t)
         if len(classes) == 2:
             value, n_iter = training.run(
-                coef, float(intercept[0]), y == classes[1], (class_weights[0], class_weights[1]), self.random_state
+                coef,
+                float(intercept[0]),
+                y == classes[1],
+                (class_weights[0], class_weights[1]),
+                self.random_state,
+                averages=averages,
             )
             coef, intercept = coef.reshape(1, -1), np.array([value])
         else:
@@ -568,7 +659,13 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
             seeds = check_random_state(self.random_state).randint(MAX_SEED, size=len(classes))
             results = Parallel(n_jobs=self.n_jobs, verbose=self.verbose, require="sharedmem")(
                 delayed(training.run)(
-                    coef[i], float(intercept[i]), y == classes[i], (1.0, class_weights[i]), seed, held_out
+                    coef[i],
+                    float(intercept[i]),
+                    y == classes[i],
+                    (1.0, class_weights[i]),
+                    seed,
+                    held_out,
+                    None if averages is None else averages.of(i),
                 )
                 for i, seed in enumerate(seeds)
             )
@@ -579,17 +676,32 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
         self.coef_ = coef
         self.intercept_ = intercept
         self.n_iter_ = n_iter
-        self.t_ = (1.0 if fresh else getattr(self, "t_", 1.0)) + n_iter * X.shape[0]
+        self.t_ = t + n_iter * X.shape[0]
+        self._averages = None
+        if averages is not None:
+            averages = averages._replace(intercept=intercept)
+            self._averages = averages[:]
+            self.coef_, self.intercept_ = averages.means()
 
-    def _present_weights(self, X: Any) -> tuple[Any, Any]:
-        """Copies of coef_ and intercept_ in the form that training writes."""
+    def _kept_averages(self) -> _Averages | None:
+        """Those of the last call, unless `coef_` and `intercept_` are no longer what it made of them."""
+        stored = getattr(self, "_averages", None)
+        if not self.average or stored is None:
+            return None
+        kept = _Averages._make(stored)
+        same = map(np.array_equal, kept.means(), (self.coef_, self.intercept_))
+        return kept if all(same) else None
+
+    def _present_weights(self, X: Any, kept: _Averages | None) -> tuple[Any, Any]:
+        """Copies of the weights that training goes on from, in the form that it writes."""
         if issparse(self.coef_):
             raise ValueError("coef_ is sparse. Call densify before training goes on.")
         if X.shape[1] != self.coef_.shape[-1]:
             raise ValueError(f"Number of features {X.shape[1]} does not match previous data {self.coef_.shape[-1]}.")
+        coef, intercept = (self.coef_, self.intercept_) if kept is None else (kept.coef, kept.intercept)
         if len(self.classes_) == 2:
-            return np.array(self.coef_, dtype=X.dtype, order="C").ravel(), self.intercept_
-        return np.array(self.coef_, dtype=X.dtype, order="C"), np.array(self.intercept_, dtype=X.dtype)
+            return np.array(coef, dtype=X.dtype, order="C").ravel(), intercept
+        return np.array(coef, dtype=X.dtype, order="C"), np.array(intercept, dtype=X.dtype)
 
     def _to_state(self) -> dict[str, Any]:
         check_is_fitted(self)
@@ -613,6 +725,15 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
         if not all(weights.dtype in (np.float32, np.float64) for weights in (coef, intercept)):
             raise ValueError(f"weights should be float32 or float64, got {coef.dtype} and {intercept.dtype}")
         check_feature_names(model)
+        stored = getattr(model, "_averages", None)
+        if stored is not None:
+            averages, weights = _Averages._make(stored), [coef.shape, intercept.shape]
+            shapes = [part.shape for part in averages]
+            dtypes = [averages.coef_sum.dtype, averages.intercept_sum.dtype, averages.n_averaged.dtype]
+            if shapes != [*weights, *weights, intercept.shape] or dtypes != [np.float64, np.float64, np.intp]:
+                raise ValueError(f"averages of the shapes {shapes} and types {dtypes} do not fit")
+            if not all(part.dtype in (np.float32, np.float64) for part in averages[:2]):
+                raise ValueError("the weights that were averaged should be float32 or float64")
         return model
 
     def decision_function(self, X: Any) -> Any:

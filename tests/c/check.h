@@ -133,7 +133,7 @@ static inline void fill(nnf_dtype dtype, void *array, nnf_index n, double (*next
 
 /* Arrays end where a page begins that may be neither read nor written, and start behind bytes that are looked at later.
  * They are thus aligned to one element only. A slot holds one array at a time. */
-enum { N_SLOTS = 8, SLOT_BYTES = 1 << 22, FRONT_BYTES = 256, GUARD_BYTE = 0xa5 };
+enum { N_SLOTS = 9, SLOT_BYTES = 1 << 22, FRONT_BYTES = 256, GUARD_BYTE = 0xa5 };
 
 static unsigned char *slots[N_SLOTS];
 static size_t used[N_SLOTS];

@@ -5,6 +5,8 @@
  */
 #include "check.h"
 
+#include <math.h>
+
 enum { MAX_SAMPLES = 11, MAX_FEATURES = 40 };
 
 static void zero(nnf_dtype dtype, void *array, nnf_index n)
@@ -13,21 +15,30 @@ static void zero(nnf_dtype dtype, void *array, nnf_index n)
         put(dtype, array, i, 0);
 }
 
-/* One epoch in the order 0, 1, 2, ... on dense rows: w (n_features) and the intercept, which is returned. */
-static double plain_epoch(const nnf_perceptron *p, const void *x, void *w, double intercept)
+/* One epoch in the order 0, 1, 2, ... on dense rows: w (n_features) and the intercept, which is returned. Adds to
+ * sum (n_features + 1) the weights and the intercept after each sample but the first *n_unaveraged. */
+static double plain_epoch(const nnf_perceptron *p, const void *x, void *w, double intercept, double *sum,
+                          int *n_unaveraged)
 {
     for (nnf_index i = 0; i < p->n_samples; i++) {
-        double sum = 0, y = get(p->dtype, p->target, i);
+        double product = 0, y = get(p->dtype, p->target, i);
         for (nnf_index j = 0; j < p->n_features; j++)
-            sum += rounded(p->dtype, get(p->dtype, w, j) * get(p->dtype, x, i * p->n_features + j));
-        if (p->held_out[i] || (rounded(p->dtype, sum) + intercept) * y > 0)
+            product += rounded(p->dtype, get(p->dtype, w, j) * get(p->dtype, x, i * p->n_features + j));
+        if (p->held_out[i])
             continue;
-        double step = p->eta0 * y * get(p->dtype, p->sample_weight, i);
-        for (nnf_index j = 0; j < p->n_features; j++) {
-            double change = get(p->dtype, x, i * p->n_features + j) * rounded(p->dtype, step);
-            put(p->dtype, w, j, get(p->dtype, w, j) + change);
+        if ((rounded(p->dtype, product) + intercept) * y <= 0) {
+            double step = p->eta0 * y * get(p->dtype, p->sample_weight, i);
+            for (nnf_index j = 0; j < p->n_features; j++) {
+                double change = get(p->dtype, x, i * p->n_features + j) * rounded(p->dtype, step);
+                put(p->dtype, w, j, get(p->dtype, w, j) + change);
+            }
+            intercept += step;
         }
-        intercept += step;
+        if (--*n_unaveraged >= 0)
+            continue;
+        for (nnf_index j = 0; j < p->n_features; j++)
+            sum[j] += get(p->dtype, w, j);
+        sum[p->n_features] += intercept;
     }
     return intercept;
 }
@@ -64,9 +75,18 @@ static void test_epochs(nnf_dtype dtype, nnf_index n, nnf_index features)
     s.order = sparse_order;
     s.weights = sparse;
 
+    /* The dense neuron averages from the first sample on or a later one, the sparse one not at all. */
+    double *weight_sum = fenced(8, NNF_FLOAT64, features), plain_sum[MAX_FEATURES + 1] = {0};
+    int n_unaveraged = (int)(n % 3), n_trained = 0;
+    zero(NNF_FLOAT64, weight_sum, features);
+    p.weight_sum = weight_sum;
+    p.n_unaveraged = n_unaveraged;
+    for (nnf_index i = 0; i < n; i++)
+        n_trained += 6 * !held_out[i];
+
     double intercept = 0;
     for (int epoch = 0; epoch < 6; epoch++) {
-        intercept = plain_epoch(&p, x, plain, intercept);
+        intercept = plain_epoch(&p, x, plain, intercept, plain_sum, &n_unaveraged);
         int ok = nnf_perceptron_epoch(&p, NULL) == NNF_OK && nnf_perceptron_epoch(&s, NULL) == NNF_OK;
         check(ok && p.finite && s.finite, "an epoch of %td rows of %td", n, features);
         check(p.intercept == intercept && s.intercept == intercept, "the intercept, %td rows of %td", n, features);
@@ -74,9 +94,15 @@ static void test_epochs(nnf_dtype dtype, nnf_index n, nnf_index features)
             double expected = get(dtype, plain, j);
             check(get(dtype, dense, j) == expected && get(dtype, sparse, j) == expected,
                   "weight %td of float%d, %td rows of %td", j, bits_of(dtype), n, features);
+            /* 66 additions to sums of 66 weights below 1e3: 66 * 66 * 1e3 * 2^-53 = 5e-10. */
+            check(fabs(weight_sum[j] - plain_sum[j]) <= 1e-9, "sum of weight %td of float%d, %td rows of %td", j,
+                  bits_of(dtype), n, features);
         }
+        check(p.intercept_sum == plain_sum[features], "sum of the intercepts, %td rows of %td", n, features);
     }
-    for (int slot = 0; slot < 8; slot++)
+    nnf_index expected = n_trained - (nnf_index)(n % 3);
+    check(p.n_averaged == (expected > 0 ? expected : 0), "samples averaged, %td rows of %td", n, features);
+    for (int slot = 0; slot < 9; slot++)
         check(intact_before(slot), "nothing is written before array %d", slot);
 }
 
