@@ -36,7 +36,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from nnfast._averaging import Average, average_for
 from nnfast._hidden import HiddenLayers
-from nnfast._kept import Kept, check_feature_names
+from nnfast._kept import Kept, check_feature_names, check_random_state_dict
 from nnfast._network import (
     HIDDEN_ACTIVATIONS,
     INITS,
@@ -142,39 +142,68 @@ class Unfinished(Kept):
     Parameters
     ----------
     rng : numpy.random.RandomState
-        As it was before the first draw for the rows: a copy. The rows held out and the orders of all epochs so far
-        follow from it.
+        As it is before the first draw for the rows. The rows held out and the orders of all epochs so far follow from
+        that.
     """
 
     _kept: ClassVar[dict[str, Any]] = {
-        "rng": np.random.RandomState,
+        "source": dict[str, Any],
         "progress": tuple[float, float, float, int, int] | None,
         "weights": tuple[list[Array], list[Array]] | None,
     }
 
     def __init__(self, rng: np.random.RandomState) -> None:
-        self.rng = rng
+        # A copy of the generator takes 250 us, its state 30. One of somebody's own class may hold more than the state.
+        self.source: Any = rng.get_state(legacy=False) if type(rng) is np.random.RandomState else copy.deepcopy(rng)
         self.progress: tuple[float, float, float, int, int] | None = None  # `Progress` of the epoch under way
         # Of training, where coefs_ are the best, or averages.
         self.weights: tuple[list[Array], list[Array]] | None = None
 
+    def rng(self) -> np.random.RandomState:
+        """A copy of the generator."""
+        if not isinstance(self.source, dict):
+            return copy.deepcopy(self.source)
+        rng = np.random.RandomState(getattr(np.random, self.source["bit_generator"])())
+        rng.set_state(self.source)
+        return rng
+
+    @classmethod
+    def _from_state(cls, state: dict[str, Any]) -> Self:
+        unfinished = super()._from_state(state)
+        check_random_state_dict(unfinished.source)
+        return unfinished
+
 
 class _Mark:
-    """The attributes of these objects, and the lengths of the estimator's records, as they are now."""
+    """The attributes of these objects, and the lengths of the estimator's records, as they are at the time of `set`."""
 
     def __init__(self, estimator: BaseMLP, *others: Any) -> None:
-        self._states = [(one, dict(one.__dict__)) for one in (estimator, *others) if one is not None]
+        self._things = [one for one in (estimator, *others) if one is not None]
         records = (estimator.loss_curve_, estimator.validation_scores_, estimator.validation_loss_curve_)
-        self._lengths = [
-            (record, len(record)) for record in (*records, *estimator.history_.values()) if record is not None
+        # Every epoch adds one to each.
+        self._before = [
+            (record, len(record) - estimator.n_iter_)
+            for record in (*records, *estimator.history_.values())
+            if record is not None
         ]
+        self._states: list[dict[str, Any]] | None = None
 
-    def restore(self) -> None:
-        for one, state in self._states:
+    def set(self) -> None:
+        self._states = [one.__dict__.copy() for one in self._things]
+
+    def clear(self) -> None:
+        self._states = None
+
+    def restore(self) -> bool:
+        """Bring all back to what it was; False when there is nothing to go back to."""
+        if self._states is None:
+            return False
+        for one, state in zip(self._things, self._states, strict=True):
             one.__dict__.clear()
             one.__dict__.update(state)
-        for record, length in self._lengths:
-            del record[length:]
+        for record, before in self._before:
+            del record[before + self._things[0].n_iter_ :]
+        return True
 
 
 class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEstimator, ABC):
@@ -412,7 +441,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
 
         # One generator for the whole fit; the draws are the weights, unless they are given, then the validation split,
         # then the row orders.
-        rng = check_random_state(self.random_state) if resumed is None else copy.deepcopy(resumed.rng)
+        rng = check_random_state(self.random_state) if resumed is None else resumed.rng()
         layer_sizes = [X.shape[1], *hidden_layer_sizes, Y.shape[1]]
         if afresh:
             first = {"init": self.init} if isinstance(self.init, str) else {"start": _arrays(self.init, layer_sizes)}
@@ -442,7 +471,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
             if incremental:
                 self.__dict__.pop("_unfinished", None)
             else:
-                self._unfinished = Unfinished(copy.deepcopy(rng)) if resumed is None else resumed
+                self._unfinished = Unfinished(rng) if resumed is None else resumed
             rows = None
             if self.early_stopping and held_out is None:
                 # As in scikit-learn, only a single output is stratified: three or more classes have a column each.
@@ -696,8 +725,8 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
         validation_loss = score = np.nan
         time = perf_counter()
         deadline = self._deadline(time)
+        fresh = Progress()
         progress: Progress | None = None  # of an epoch under way
-        mark: _Mark | None = None  # of what such an epoch may have changed in part
         if average is not None:
             average.resume(network, afresh=resumed is None)
         if resumed is not None:
@@ -706,6 +735,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
                 if order is not None and self.shuffle:
                     reshuffle(order, rng)
 
+        mark = _Mark(self, schedule, average)  # of what an epoch under way may have changed in part
         converged = interrupted = False
         with network.training(batch_size, sparse=isinstance(sample.rows, SparseRows)) as training:
             judged: Training | Average = training if average is None or not average.begun else average
@@ -716,8 +746,8 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
                     if progress is None and order is not None and self.shuffle:
                         reshuffle(order, rng)
                     network.learning_rate = rates = schedule.rates(n_steps)
-                    training.progress = begun = Progress() if progress is None else progress
-                    mark = _Mark(self, schedule, average)
+                    training.progress = begun = fresh if progress is None else progress
+                    mark.set()
                     losses = training.epoch(sample.rows, sample.Y, batch_size, order, sample.weights, begun)
                     data, penalty, norm = losses
                     self._record_epoch(data / n_averaged + penalty, n_rows)
@@ -744,7 +774,8 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
                         converged, action = schedule.stalled()
                         if not converged:
                             self._no_improvement_count = patience.count = 0
-                    mark = progress = None  # the epoch is in the records, in full
+                    progress = None
+                    mark.clear()  # the epoch is in the records, in full
                     self._tell(held_out is not None)
                     stop = tasks is None or tasks.end(judged.snapshot)
                     if action is not None and self.verbose:
@@ -759,8 +790,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
             except KeyboardInterrupt:
                 interrupted = True
             finally:
-                if mark is not None:
-                    mark.restore()
+                if mark.restore():
                     progress = training.progress
                     judged = training if average is None or not average.begun else average
                 if tasks is not None:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialized
 
-from nnfast._kept import Kept
+from nnfast._kept import Kept, check_random_state_dict
 
 FORMAT = "nnfast"
 FORMAT_VERSION = 1
@@ -365,11 +365,15 @@ class ModelFile:
 
     def _random_state(self, content: Any) -> np.random.RandomState:
         key, position, has_gauss, gauss = map(self._value, content)
-        # NumPy believes the position, which is an index.
-        if key.shape != (624,) or key.dtype != np.uint32 or position not in range(625) or has_gauss not in (0, 1):
-            raise ValueError("it is no state of a random number generator")
+        state = {
+            "bit_generator": "MT19937",
+            "state": {"key": key, "pos": position},
+            "has_gauss": has_gauss,
+            "gauss": gauss,
+        }
+        check_random_state_dict(state)
         rng = np.random.RandomState(0)
-        rng.set_state(("MT19937", key, position, has_gauss, gauss))
+        rng.set_state(state)
         return rng
 
     def _csr(self, content: Any) -> Any:

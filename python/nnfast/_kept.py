@@ -90,3 +90,22 @@ def check_feature_names(model: Any) -> None:
     names = vars(model).get("feature_names_in_")
     if names is not None and not (names.shape == (model.n_features_in_,) and _conforms(names.tolist(), list[str])):
         raise ValueError(f"feature_names_in_ should be {model.n_features_in_} texts")
+
+
+def check_random_state_dict(state: dict[str, Any]) -> None:
+    """ValueError unless this is the state of a `numpy.random.RandomState`, which believes the position, an index."""
+    inner = state.get("state")
+    key = inner.get("key") if isinstance(inner, dict) else None
+    if not (
+        state.keys() == {"bit_generator", "state", "has_gauss", "gauss"}
+        and state["bit_generator"] == "MT19937"
+        and isinstance(key, np.ndarray)
+        and (key.shape, key.dtype) == ((624,), np.uint32)
+        and inner is not None
+        and inner.keys() == {"key", "pos"}
+        and _conforms(inner["pos"], int)
+        and inner["pos"] in range(625)
+        and state["has_gauss"] in (0, 1)
+        and _conforms(state["gauss"], float)
+    ):
+        raise ValueError("it is no state of a random number generator")

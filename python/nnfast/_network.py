@@ -328,6 +328,12 @@ def check_classes(classes: Array | list[Array], n_outputs: int, softmax: bool) -
         raise ValueError(f"{n_outputs} outputs, {'softmax' if softmax else 'logistic'}, cannot tell {classes}")
 
 
+def _each(value: Any, n: int) -> NDArray[np.float64]:
+    """An array (n,) of this number, or this array."""
+    array = np.ascontiguousarray(value, np.float64)
+    return array if array.shape == (n,) else np.full(n, value, np.float64)
+
+
 def _rest(beta: float, t: NDArray[np.int64]) -> Any:
     """1 - beta**t for ascending t. Powers take 50 ns each; where none of them can be told from 0, the 1 is enough."""
     return 1.0 if beta ** float(t[0]) < 2.0**-54 else 1 - beta**t
@@ -401,7 +407,7 @@ class Training:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         network = self.network
-        network.n_steps_ = self._n_steps
+        network.n_steps_ = self._begin + self._engine.steps
         if not self._settled:
             self.settle()
         network._state = [self.snapshot(part) for part in (_core.STATE_1, _core.STATE_2)[: network._n_states()]]
@@ -425,10 +431,6 @@ class Training:
     @progress.setter
     def progress(self, progress: Progress) -> None:
         self._engine.progress = progress
-
-    @property
-    def _n_steps(self) -> int:
-        return self._begin + self._engine.steps
 
     def epoch(
         self,
@@ -468,18 +470,20 @@ class Training:
         n = X.shape[0] if order is None else order.shape[0]
         if network.solver == "rprop" and batch_size < n:
             raise ValueError(f"rprop compares the signs of gradients: it needs all {n} rows in a batch")
-        self.progress = begun = Progress() if begun is None else begun
-        first = self._n_steps - begun.steps  # the epoch began with this step
+        begun = Progress() if begun is None else begun
+        engine = self._engine
+        first = self._begin + engine.steps - begun.steps  # the epoch began with this step
         rates = network._rates(first, -(-n // batch_size))
         noise = network._noise(first)
         if network.own_loss is None:
-            self._engine.train_epoch(
+            engine.train_epoch(
                 X, Y, order, batch_size, rates.rates, weights, noise, rates.decays, rates.gradient_rates, begun
             )
         else:
+            self.progress = begun
             self._epoch_of_own_loss(network.own_loss, X, Y, batch_size, order, weights, rates, noise)
-        network.n_steps_ = self._n_steps
-        data, penalty, norms, _, steps = self.progress
+        network.n_steps_ = self._begin + engine.steps
+        data, penalty, norms, _, steps = engine.progress
         return data / n, penalty / n, norms / steps if network.clip_norm is not None and steps else np.nan
 
     def _epoch_of_own_loss(
@@ -1130,11 +1134,12 @@ class MLP(Kept):
 
     def _rates(self, first: int, n_steps: int) -> _Rates:
         """Those of so many steps after the `first` ones, with the bias corrections of Adam and NAdam."""
-        given = np.shape(self.learning_rate)
-        if given not in ((), (n_steps,)):
-            raise ValueError(f"learning_rate must be a number or an array ({n_steps},), one a step, got shape {given}")
         rate: Any = self.learning_rate
         of_gradient: Any = None
+        if not isinstance(rate, float) and np.shape(rate) not in ((), (n_steps,)):
+            raise ValueError(
+                f"learning_rate must be a number or an array ({n_steps},), one a step, got shape {np.shape(rate)}"
+            )
         if self.solver in ("adam", "adamw", "nadam"):
             t = np.arange(first + 1, first + n_steps + 1)
             rate = rate * np.sqrt(_rest(self.beta_2, t))
@@ -1147,9 +1152,9 @@ class MLP(Kept):
         if decay is None:
             decay = 0.01 if self.solver == "adamw" else 0.0  # PyTorch's default
         return _Rates(
-            np.full(n_steps, rate, np.float64),
-            None if of_gradient is None else np.full(n_steps, of_gradient, np.float64),
-            np.full(n_steps, self.learning_rate * decay, np.float64) if decay else None,
+            _each(rate, n_steps),
+            None if of_gradient is None else _each(of_gradient, n_steps),
+            _each(self.learning_rate * decay, n_steps) if decay else None,
         )
 
     def _data(self, X: Any, Y: ArrayLike, weights: ArrayLike | None) -> tuple[Rows, Array, NDArray[np.float64] | None]:
