@@ -1,11 +1,14 @@
-"""The examples in the documentation run: docstrings as doctests, the code blocks of README.md as they stand."""
+"""The examples in the documentation run: docstrings and docs/guide.md as doctests, README.md's code as it stands."""
 
 import doctest
 import importlib
 import pkgutil
 import re
+import warnings
 from pathlib import Path
 
+import matplotlib
+import matplotlib.pyplot as plt
 import pytest
 
 import nnfast
@@ -29,6 +32,18 @@ def test_public_things_have_an_example():
     assert len(functions) > 5
     for name, thing in {**things, **functions}.items():
         assert any(test.examples for test in finder.find(thing, name)), f"{name} has no example"
+
+
+def test_guide(tmp_path, monkeypatch):
+    """Its examples, one after the other; the fences of Markdown are no part of what they print."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(warnings, "filters", list(warnings.filters))
+    matplotlib.use("Agg")
+    text = re.sub(r"^```.*$", "", (ROOT / "docs" / "guide.md").read_text(), flags=re.MULTILINE)
+    guide = doctest.DocTestParser().get_doctest(text, {}, "guide.md", "guide.md", 0)
+    assert len(guide.examples) > 80
+    assert doctest.DocTestRunner().run(guide).failed == 0
+    plt.close("all")
 
 
 def test_readme():
