@@ -57,6 +57,27 @@ def test_digits_notices_other_weights(monkeypatch, capsys):
     assert "did not learn the same" in capsys.readouterr().out
 
 
+# ---- overfitting -----------------------------------------------------------------------------------------------------
+
+
+def test_overfitting(tmp_path):
+    output = run(ROOT / "examples" / "overfitting.py", "--seeds", 2, cwd=tmp_path)
+    assert re.findall(r"(\d) of 2$", output, re.MULTILINE) == ["2"] * 5
+
+
+def test_dropout_weight_decay_cosine_and_averages_help_a_network_that_overfits():
+    """In every draw; and by more than three standard errors of what they gain. Accuracy rises with each."""
+    found = load(ROOT / "examples" / "overfitting.py").outcomes(5)
+    plain = found.pop("as it is")
+    assert len(found) == 5
+    for remedy, values in found.items():
+        gain = plain[:, 1] - values[:, 1]
+        assert (gain > 0).all(), remedy
+        assert gain.mean() > 3 * gain.std(ddof=1) / np.sqrt(len(gain)), remedy
+        assert values[:, 2].mean() > plain[:, 2].mean(), remedy
+        assert (values[:, 0] >= plain[:, 0]).all(), remedy
+
+
 # ---- from neuron to network ------------------------------------------------------------------------------------------
 
 
