@@ -144,15 +144,19 @@ class Unfinished(Kept):
     rng : numpy.random.RandomState
         As it is before the first draw for the rows. The rows held out and the orders of all epochs so far follow from
         that.
+    n_rows : int
+        Of the data.
     """
 
     _kept: ClassVar[dict[str, Any]] = {
+        "n_rows": int,
         "source": dict[str, Any],
         "progress": tuple[float, float, float, int, int] | None,
         "weights": tuple[list[Array], list[Array]] | None,
     }
 
-    def __init__(self, rng: np.random.RandomState) -> None:
+    def __init__(self, rng: np.random.RandomState, n_rows: int) -> None:
+        self.n_rows = n_rows
         # A copy of the generator takes 250 us, its state 30. One of somebody's own class may hold more than the state.
         self.source: Any = rng.get_state(legacy=False) if type(rng) is np.random.RandomState else copy.deepcopy(rng)
         self.progress: tuple[float, float, float, int, int] | None = None  # `Progress` of the epoch under way
@@ -434,6 +438,8 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
         X, y = self._check_data(X, y, reset=afresh, dtype=dtype)
         self._learn_target(y, going_on)
         Y = _columns(self._encode(y))
+        if resumed is not None and resumed.n_rows != len(Y):
+            raise ValueError(f"The fit to resume was to {resumed.n_rows} rows, X has {len(Y)}. It takes the same data.")
         weights = self._check_weights(sample_weight, X, y, incremental)
         held_out = self._check_validation(*validation, X.dtype, Y.shape[1])
         if self.early_stopping and incremental:
@@ -471,7 +477,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
             if incremental:
                 self.__dict__.pop("_unfinished", None)
             else:
-                self._unfinished = Unfinished(rng) if resumed is None else resumed
+                self._unfinished = Unfinished(rng, len(Y)) if resumed is None else resumed
             rows = None
             if self.early_stopping and held_out is None:
                 # As in scikit-learn, only a single output is stratified: three or more classes have a column each.
