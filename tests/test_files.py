@@ -618,3 +618,24 @@ def test_every_class_of_a_file_is_there():
         thing = getattr(sys.modules.get(module) or __import__(module, fromlist=[name]), name)
         assert issubclass(thing, Kept)
     assert set(_files.ESTIMATORS) <= set(nnfast.__all__)
+
+
+@pytest.mark.parametrize("target", ["binary", "multiclass", "regression", "outputs"])
+def test_a_loss_of_ones_own_is_not_kept(path, target):
+    """What predicts is, once the loss has a name."""
+
+    def loss(y, raw):
+        return 0.5 * ((raw - y) ** 2).sum(axis=1), raw - y
+
+    _, X, y = problem(target)
+    model = estimator(target, loss=loss, early_stopping=True).fit(X, y)
+    for one in (model, model._network):
+        with pytest.raises(TypeError, match=r"loss: a function, .* cannot be written to a model file"):
+            save(one, path)
+    name = "log_loss" if hasattr(model, "classes_") else "squared_error"
+    other = through_a_file(model.set_params(loss=name), path)
+    np.testing.assert_array_equal(other.predict(X), model.predict(X))
+    np.testing.assert_array_equal(load(path, network=True).predict(X), model.predict(X))
+    with pytest.raises(ValueError, match="There is no fit to resume"):
+        other.fit(X, y, resume=True)
+    other.set_params(early_stopping=False).partial_fit(X, y)

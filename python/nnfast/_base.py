@@ -65,6 +65,13 @@ from nnfast._validation import Part, Sample, hold_out, mean_loss
 HISTORY = ("loss", "validation_loss", "validation_score", "learning_rate", "gradient_norm", "seconds")
 
 
+# Attributes that belong to the course of training by steps.
+TRAINING = (
+    *("_optimizer", "_average", "_network", "_unfinished", "_no_improvement_count"),
+    *("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_", "validation_loss_curve_"),
+)
+
+
 class _Patience:
     """Counts the epochs in a row whose score rose by less than `tol` over the best so far.
 
@@ -661,7 +668,16 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
 
     def _to_state(self) -> dict[str, Any]:
         check_is_fitted(self)
-        return super()._to_state()
+        if callable(self.loss):
+            raise TypeError(
+                f"loss: a function, {self.loss!r}, cannot be written to a model file. After "
+                f"set_params(loss={type(self)().loss!r}) the file has all that predicts, without the optimizer."
+            )
+        state = super()._to_state()
+        if "_network" in state and state["_network"].own_loss is not None:
+            for name in TRAINING:
+                state.pop(name, None)
+        return state
 
     @classmethod
     def _parameters(cls) -> dict[str, Any]:

@@ -69,7 +69,8 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     ------
     TypeError
         When it is no such model (`from_sklearn` makes one of scikit-learn's), or holds something that is not a value,
-        such as a function given as ``learning_rate``.
+        such as a function given as ``learning_rate`` or as ``loss``. Of an estimator that was trained with a loss of
+        one's own, ``set_params`` with the name of a loss that has the same outputs leaves all that predicts.
     ValueError
         When its attributes do not fit each other, or the file has no place for one of them.
     NotFittedError

@@ -863,6 +863,14 @@ class MLP(Kept):
         self._dropout_seed: int | None = None
         self.set_dropout(dropout, rng)
 
+    def _to_state(self) -> dict[str, Any]:
+        if self.own_loss is not None:
+            raise TypeError(
+                f"loss: a function, {self.own_loss.function!r}, cannot be written to a model file. "
+                "MLP(layer_sizes, start=(coefs_, intercepts_)) predicts the same."
+            )
+        return super()._to_state()
+
     @classmethod
     def _from_state(cls, state: dict[str, Any]) -> Self:
         cls._check_state(state)
