@@ -234,8 +234,9 @@ ARROWS = {
     "_schedules": ({"_kept"}, {"numpy"}),
     "_averaging": ({"_kept", "_network"}, {"numpy"}),
     "_hidden": ({"_network"}, {"numpy", "sklearn"}),
+    "_resuming": ({"_kept", "_network"}, {"numpy"}),
     "_base": (
-        {"_averaging", "_hidden", "_kept", "_network", "_schedules", "_validation"},
+        {"_averaging", "_hidden", "_kept", "_network", "_resuming", "_schedules", "_validation"},
         {"numpy", "scipy", "sklearn"},
     ),
     "_classifier": ({"_base", "_network", "ops"}, {"numpy", "sklearn"}),

@@ -36,7 +36,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from nnfast._averaging import Average, average_for
 from nnfast._hidden import HiddenLayers
-from nnfast._kept import Kept, check_feature_names, check_random_state_dict
+from nnfast._kept import Kept, check_feature_names
 from nnfast._network import (
     HIDDEN_ACTIVATIONS,
     INITS,
@@ -59,6 +59,7 @@ from nnfast._network import (
     is_sound,
     reshuffle,
 )
+from nnfast._resuming import Mark, Unfinished
 from nnfast._schedules import NAMES, ConstantRate, schedule_for
 from nnfast._validation import Part, Sample, hold_out, mean_loss
 
@@ -141,80 +142,6 @@ class _Tasks:
 
 def _attributes(weights: Callable[[], tuple[list[Array], list[Array]]]) -> Callable[[], dict[str, Any]]:
     return lambda: dict(zip(("coefs_", "intercepts_"), weights(), strict=True))
-
-
-class Unfinished(Kept):
-    """What `fit(resume=True)` needs of a fit that has not converged, besides the fitted attributes.
-
-    Parameters
-    ----------
-    rng : numpy.random.RandomState
-        As it is before the first draw for the rows. The rows held out and the orders of all epochs so far follow from
-        that.
-    n_rows : int
-        Of the data.
-    """
-
-    _kept: ClassVar[dict[str, Any]] = {
-        "n_rows": int,
-        "source": dict[str, Any],
-        "progress": tuple[float, float, float, int, int] | None,
-        "weights": tuple[list[Array], list[Array]] | None,
-    }
-
-    def __init__(self, rng: np.random.RandomState, n_rows: int) -> None:
-        self.n_rows = n_rows
-        # A copy of the generator takes 250 us, its state 30. One of somebody's own class may hold more than the state.
-        self.source: Any = rng.get_state(legacy=False) if type(rng) is np.random.RandomState else copy.deepcopy(rng)
-        self.progress: tuple[float, float, float, int, int] | None = None  # `Progress` of the epoch under way
-        # Of training, where coefs_ are the best, or averages.
-        self.weights: tuple[list[Array], list[Array]] | None = None
-
-    def rng(self) -> np.random.RandomState:
-        """A copy of the generator."""
-        if not isinstance(self.source, dict):
-            return copy.deepcopy(self.source)
-        rng = np.random.RandomState(getattr(np.random, self.source["bit_generator"])())
-        rng.set_state(self.source)
-        return rng
-
-    @classmethod
-    def _from_state(cls, state: dict[str, Any]) -> Self:
-        unfinished = super()._from_state(state)
-        check_random_state_dict(unfinished.source)
-        return unfinished
-
-
-class _Mark:
-    """The attributes of these objects, and the lengths of the estimator's records, as they are at the time of `set`."""
-
-    def __init__(self, estimator: BaseMLP, *others: Any) -> None:
-        self._things = [one for one in (estimator, *others) if one is not None]
-        records = (estimator.loss_curve_, estimator.validation_scores_, estimator.validation_loss_curve_)
-        # Every epoch adds one to each.
-        self._before = [
-            (record, len(record) - estimator.n_iter_)
-            for record in (*records, *estimator.history_.values())
-            if record is not None
-        ]
-        self._states: list[dict[str, Any]] | None = None
-
-    def set(self) -> None:
-        self._states = [one.__dict__.copy() for one in self._things]
-
-    def clear(self) -> None:
-        self._states = None
-
-    def restore(self) -> bool:
-        """Bring all back to what it was; False when there is nothing to go back to."""
-        if self._states is None:
-            return False
-        for one, state in zip(self._things, self._states, strict=True):
-            one.__dict__.clear()
-            one.__dict__.update(state)
-        for record, before in self._before:
-            del record[before + self._things[0].n_iter_ :]
-        return True
 
 
 class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEstimator, ABC):
@@ -757,7 +684,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
                 if order is not None and self.shuffle:
                     reshuffle(order, rng)
 
-        mark = _Mark(self, schedule, average)  # of what an epoch under way may have changed in part
+        mark = Mark(self, schedule, average)  # of what an epoch under way may have changed in part
         converged = interrupted = False
         with network.training(batch_size, sparse=isinstance(sample.rows, SparseRows)) as training:
             judged: Training | Average = training if average is None or not average.begun else average

@@ -38,7 +38,7 @@ ESTIMATORS = {
 _CLASSES = {
     **ESTIMATORS,
     "MLP": "nnfast._network",
-    "Unfinished": "nnfast._base",
+    "Unfinished": "nnfast._resuming",
     "Average": "nnfast._averaging",
     "ConstantRate": "nnfast._schedules",
     "InverseScalingRate": "nnfast._schedules",
