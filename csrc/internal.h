@@ -121,6 +121,10 @@ typedef struct nnf_operand {
     bool transposed;
 } nnf_operand;
 
+/* No array has more elements: of 4 bytes each they would take 2^61 bytes. Sizes up to it can be rounded up, and be
+ * multiplied by the size of an element, without overflow. */
+#define NNF_MOST_ELEMENTS (PTRDIFF_MAX / 16)
+
 NNF_INLINE nnf_index nnf_round_up(nnf_index n, nnf_index unit)
 {
     return (n + unit - 1) / unit * unit;

@@ -32,9 +32,12 @@ nnf_status nnf_check_layers(const nnf_config *config)
 {
     if (config->n_layers < 1 || config->n_threads < 1 || (config->dtype != NNF_FLOAT32 && config->dtype != NNF_FLOAT64))
         return NNF_BAD_CONFIG;
-    for (int l = 0; l <= config->n_layers; l++)
+    for (int l = 0; l <= config->n_layers; l++) {
         if (config->sizes[l] < 1)
             return NNF_BAD_CONFIG;
+        if (config->sizes[l] > NNF_MOST_ELEMENTS)
+            return NNF_TOO_LARGE;
+    }
     for (int l = 0; l < config->n_layers; l++) {
         const int last = l == config->n_layers - 1 ? NNF_ORDERED : NNF_N_ACTIVATIONS - 1;
         if (config->activations[l] < 0 || config->activations[l] > last)
@@ -127,7 +130,7 @@ static nnf_status check_training(const nnf_config *config)
         || config->activations[config->n_layers - 1] != nnf_loss_link(config->loss)
         || !fits_loss(config))
         return NNF_BAD_CONFIG;
-    return NNF_OK;
+    return config->max_batch > NNF_MOST_ELEMENTS ? NNF_TOO_LARGE : NNF_OK;
 }
 
 /* ---- arena ---- */
