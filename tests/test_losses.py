@@ -355,3 +355,63 @@ def test_focal_loss_turns_to_the_rows_that_are_hard():
         assert model.score(X, y) == 1.0
         sure.append(model.predict_proba(X).max(axis=1).mean())
     assert sure[0] > sure[1] > sure[2]
+
+
+# ---- one epoch from the books ----------------------------------------------------------------------------------------
+
+# What is asked of the estimators, and of y the loss that it is by output.
+BY_NUMPY = {
+    "squared_error": (regressor, {"loss": "squared_error"}, "amounts", "squared_error"),
+    "poisson": (regressor, {"loss": "poisson"}, "amounts", "poisson"),
+    "absolute_error": (regressor, {"loss": "absolute_error"}, "amounts", "absolute_error"),
+    "huber": (regressor, {"loss": "huber", "huber_delta": 0.3}, "amounts", "huber"),
+    "log_cosh": (regressor, {"loss": "log_cosh"}, "amounts", "log_cosh"),
+    "gamma": (regressor, {"loss": "gamma"}, "amounts", "gamma"),
+    "tweedie": (regressor, {"loss": "tweedie", "tweedie_power": 1.2}, "amounts", "tweedie"),
+    "one level": (regressor, {"loss": "quantile", "quantile": reference.levels(1)}, "amounts", "quantile"),
+    "levels": (regressor, {"loss": "quantile", "quantile": reference.levels(3)}, "amounts", "quantile"),
+    "log_loss": (classifier, {}, "three classes", "log_loss"),
+    "log_loss, two": (classifier, {}, "two classes", "binary_log_loss"),
+    "focal": (classifier, {"loss": "focal", "focal_gamma": 1.5}, "three classes", "focal"),
+    "focal, two": (classifier, {"loss": "focal", "focal_gamma": 1.5}, "two classes", "binary_focal"),
+    "smoothed": (classifier, {"label_smoothing": 0.2}, "three classes", "log_loss"),
+    "smoothed, two": (classifier, {"label_smoothing": 0.2}, "two classes", "binary_log_loss"),
+    "smoothed focal": (classifier, {"loss": "focal", "label_smoothing": 0.2}, "three classes", "focal"),
+}
+
+
+@pytest.mark.parametrize("case", BY_NUMPY)
+def test_one_epoch_with_the_same_draws_in_numpy(case):
+    """First weights, order, Adam and the loss in NumPy's float64, from the seed alone. 19 batches of products and
+    activations, and Adam's division, leave 1e-9 of the largest weight; a wrong term leaves 1e-3 or more."""
+    make, parameters, kind, loss = BY_NUMPY[case]
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((150, 4))
+    if kind == "amounts":
+        y = np.exp(0.5 * X[:, 0] + 0.3 * rng.standard_normal(150))
+        n_out = np.size(parameters.get("quantile", 0))
+        Y = np.repeat(y[:, np.newaxis], n_out, axis=1)
+    else:
+        n_classes = 3 if kind == "three classes" else 2
+        y = rng.integers(0, n_classes, 150)
+        n_out = 3 if n_classes == 3 else 1
+        smoothing = parameters.get("label_smoothing", 0.0)
+        Y = (np.eye(3)[y] if n_out == 3 else y[:, np.newaxis]) * (1 - smoothing) + smoothing / n_classes
+    model = make(**parameters, max_iter=1, batch_size=8, alpha=0.3, learning_rate_init=0.01, random_state=5).fit(X, y)
+
+    draws = np.random.RandomState(5)
+    coefs, intercepts = [], []
+    for n_in, n in ((4, 8), (8, n_out)):
+        bound = np.sqrt(6 / (n_in + n))
+        coefs.append(draws.uniform(-bound, bound, (n_in, n)))
+        intercepts.append(draws.uniform(-bound, bound, n))
+    order = np.arange(150)
+    draws.shuffle(order)
+    names = ("huber_delta", "tweedie_power", "focal_gamma")
+    options = {name: getattr(model, name) for name in names if hasattr(model, name)}
+    net = reference.Network(coefs, intercepts, loss=loss, solver="adam", alpha=0.3, **options)
+    rates = [reference.adam_rate(0.01, t, 0.9, 0.999) for t in range(1, 20)]
+    data, penalty = reference.epoch(net, X, Y, 8, rates, order)
+    for ours, theirs in zip(model.coefs_ + model.intercepts_, net.coefs + net.intercepts, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-9 * np.abs(theirs).max())
+    assert model.loss_ == pytest.approx((data + penalty) / 150, rel=1e-10)
