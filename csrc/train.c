@@ -538,7 +538,7 @@ static nnf_status run(nnf_network *network, const nnf_epoch *epoch, int solver, 
     if (status != NNF_OK)
         return status;
     if (epoch->data.Y == NULL || progress->rows < 0 || progress->rows > epoch->n || progress->steps < 0
-        || (progress->rows % epoch->batch != 0 && progress->rows != epoch->n) /* whole batches: rates has one for each */
+        || (progress->rows % epoch->batch != 0 && progress->rows != epoch->n) /* each has its rate */
         || progress->steps > (progress->rows + epoch->batch - 1) / epoch->batch)
         return NNF_BAD_ARGUMENT;
     epoch_job job = {
