@@ -255,6 +255,12 @@ double nnf_argument_of(const nnf_config *config, int l);
 
 /* What every use of a network needs of its description, and of rows of inputs. */
 nnf_status nnf_check_layers(const nnf_config *config);
+nnf_status nnf_check_shape(const nnf_rows *X, nnf_index n_in);
+
+/* Whether row i of a sparse X can be read: a wrong index would be read or written through. */
+bool nnf_is_sound_row(const nnf_rows *X, nnf_index n_in, nnf_index i);
+
+/* Both, for all rows. */
 nnf_status nnf_check_rows(const nnf_rows *X, nnf_index n_in);
 
 /* Row i of inputs that are sparse. */

@@ -124,7 +124,7 @@ typedef struct nnf_update {
     nnf_index rows, n, ld, ld_dw; /* n is a multiple of lanes */
     const void *dw;
     void *w, *s1, *s2;
-    double alpha, inv_rows, rate, gradient_rate, momentum, beta_1, beta_2, epsilon, decay;
+    double alpha, inv_rows, rate, gradient_rate, reach, momentum, beta_1, beta_2, epsilon, decay;
     double clip; /* 0: none */
     double l1;   /* of the mean loss: already divided by the rows */
 } nnf_update;

@@ -61,28 +61,32 @@ nnf_status nnf_check_layers(const nnf_config *config)
     return NNF_OK;
 }
 
-/* Sparse rows are checked whole: a wrong index would be read or written through. */
+nnf_status nnf_check_shape(const nnf_rows *X, nnf_index n_in)
+{
+    return X->n < 0 || (X->indptr == NULL && X->ld < n_in) ? NNF_BAD_ARGUMENT : NNF_OK;
+}
+
+bool nnf_is_sound_row(const nnf_rows *X, nnf_index n_in, nnf_index i)
+{
+    const nnf_index begin = X->indptr[i], end = X->indptr[i + 1];
+    if (begin < 0 || begin > end || end > X->n_stored)
+        return false;
+    nnf_index before = -1;
+    for (nnf_index p = begin; p < end; p++) {
+        if (X->indices[p] <= before)
+            return false;
+        before = X->indices[p];
+    }
+    return before < n_in;
+}
+
 nnf_status nnf_check_rows(const nnf_rows *X, nnf_index n_in)
 {
-    if (X->n < 0)
+    if (nnf_check_shape(X, n_in) != NNF_OK)
         return NNF_BAD_ARGUMENT;
-    if (X->indptr == NULL)
-        return X->ld < n_in ? NNF_BAD_ARGUMENT : NNF_OK;
-    if (X->indptr[0] < 0 || X->indptr[X->n] > X->n_stored)
-        return NNF_BAD_ARGUMENT;
-    for (nnf_index i = 0; i < X->n; i++)
-        if (X->indptr[i] > X->indptr[i + 1])
+    for (nnf_index i = 0; X->indptr != NULL && i < X->n; i++)
+        if (!nnf_is_sound_row(X, n_in, i))
             return NNF_BAD_ARGUMENT;
-    for (nnf_index i = 0; i < X->n; i++) {
-        nnf_index before = -1;
-        for (nnf_index p = X->indptr[i]; p < X->indptr[i + 1]; p++) {
-            if (X->indices[p] <= before)
-                return NNF_BAD_ARGUMENT;
-            before = X->indices[p];
-        }
-        if (before >= n_in)
-            return NNF_BAD_ARGUMENT;
-    }
     return NNF_OK;
 }
 

@@ -241,6 +241,8 @@ typedef struct nnf_epoch {
     nnf_index batch;         /* rows a step, 1 .. max_batch */
     const double *rates;     /* (number of batches) learning rate of each step, bias corrections included */
     const double *gradient_rates; /* (number of batches) that of the gradient itself; only read for nadam */
+    const double *reaches;   /* (number of batches) how far a gradient of 1 since the first step would move a weight in
+                              * this one, before the solver divides by a size of its own; only read with l1 */
     const double *decays;    /* (number of batches) part of each weight, not of the intercepts, that is taken off before
                               * the step; NULL: none */
     uint64_t noise;          /* which units are dropped: by this number, the layer, the row's number and the unit's */

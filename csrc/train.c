@@ -15,6 +15,7 @@
  */
 #include "internal.h"
 
+#include <math.h>
 #include <string.h>
 
 typedef struct epoch_job {
@@ -222,7 +223,7 @@ typedef struct step {
     int solver;      /* NNF_GRADIENT: the gradients are kept, nothing else changes */
     bool kept;       /* the gradients are those that were kept: only to be scaled */
     double scale;    /* of the gradients: 1 / what the rows weigh, which is `batch` or the sum of their weights */
-    double rate, gradient_rate, decay, alpha, l1, clip;
+    double rate, gradient_rate, reach, decay, alpha, l1, clip;
 } step;
 
 static void update_target(const epoch_job *job, const target *t, const step *s, int thread)
@@ -245,6 +246,7 @@ static void update_target(const epoch_job *job, const target *t, const step *s, 
         .inv_rows = s->scale,
         .rate = s->rate,
         .gradient_rate = s->gradient_rate,
+        .reach = s->reach,
         .momentum = network->momentum,
         .beta_1 = network->beta_1,
         .beta_2 = network->beta_2,
@@ -400,6 +402,7 @@ static double update(const epoch_job *job, nnf_index n_steps, nnf_index batch, d
         .scale = 1.0 / weight,
         .rate = epoch->rates == NULL ? 0 : epoch->rates[n_steps],
         .gradient_rate = epoch->gradient_rates == NULL ? 0 : epoch->gradient_rates[n_steps],
+        .reach = epoch->reaches == NULL ? 0 : epoch->reaches[n_steps],
         .decay = epoch->decays == NULL ? 0 : epoch->decays[n_steps],
         .alpha = network->alpha,
         .l1 = network->l1 / weight,
@@ -415,6 +418,8 @@ static double update(const epoch_job *job, nnf_index n_steps, nnf_index batch, d
         norm = nnf_gradient_norm(network); /* each thread for itself: a fiftieth of the update */
         s.kept = true;
         s.scale = norm > network->clip_norm ? network->clip_norm / norm : 1;
+        if (isinf(norm) && s.scale == 0) /* of squares that overflowed: what the gradients have to become is unknown */
+            s.scale = NAN;
         s.alpha = s.clip = 0;
     }
     update_share(job, &s, thread, n_threads);
@@ -519,11 +524,14 @@ static nnf_status prepare(nnf_network *network, const nnf_epoch *epoch, int solv
     if (solver == NNF_GRADIENT && first->w[NNF_GRADIENTS] == NULL)
         return NNF_BAD_ARGUMENT;
     if (epoch->n < 1 || data->X.n < 1 || epoch->batch < 1 || nnf_min(epoch->batch, epoch->n) > network->max_batch
-        || nnf_check_rows(&data->X, first->n_in) != NNF_OK || data->ldy < last->n_out
+        || nnf_check_shape(&data->X, first->n_in) != NNF_OK || data->ldy < last->n_out
         || (data->X.indptr != NULL && network->x_sparse == NULL) || (epoch->order == NULL && epoch->n > data->X.n))
         return NNF_BAD_ARGUMENT;
     for (nnf_index i = 0; epoch->order != NULL && i < epoch->n; i++)
         if (epoch->order[i] < 0 || epoch->order[i] >= data->X.n)
+            return NNF_BAD_ARGUMENT;
+    for (nnf_index i = 0; data->X.indptr != NULL && i < epoch->n; i++)
+        if (!nnf_is_sound_row(&data->X, first->n_in, epoch->order == NULL ? i : epoch->order[i]))
             return NNF_BAD_ARGUMENT;
 
     network->sparse = data->X.indptr != NULL;

@@ -334,45 +334,65 @@ def step_gradients(net, X, Y):
     return [factor * g for g in found], norm
 
 
-def step(net, X, Y, rate):
+def reach_of_step(solver, rate, t, momentum, beta_1, beta_2):
+    """How far step t = 1, 2, ... moves a weight whose gradient has been 1 all the time, if nothing is divided by. The
+    optimizer itself, run on that gradient."""
+    if solver in ("momentum", "nesterov"):
+        velocity = 0.0
+        for _ in range(t):
+            velocity = momentum * velocity + rate
+        return momentum * velocity + rate if solver == "nesterov" else velocity
+    if solver in ("adam", "nadam"):
+        mean = 0.0
+        for _ in range(t):
+            mean = beta_1 * mean + (1 - beta_1)
+        if solver == "adam":
+            return adam_rate(rate, t, beta_1, beta_2) * mean
+        of_mean, of_gradient = nadam_rates(rate, t, beta_1, beta_2)
+        return of_mean * mean + of_gradient
+    return rate
+
+
+def step(net, X, Y, rate, reach=0.0):
     """One step of the optimizer on a batch; changes the network. For Adam, rate is adam_rate(...), for NAdam
-    nadam_rates(...)."""
+    nadam_rates(...); the reach, for the L1 penalty, is reach_of_step(...)."""
     parameters = net.coefs + net.intercepts
     for i, (w, g) in enumerate(zip(parameters, step_gradients(net, X, Y)[0], strict=True)):
         is_weight = i < len(net.coefs)
         l1 = net.l1 / len(X) if is_weight else 0.0
         w *= 1 - (net.decay if is_weight else 0.0)
-        change, reach = step_of(net, i, w, g, rate, l1)
+        change, size = step_of(net, i, w, g, rate, l1)
         old = w.copy()
         w += change
-        w[:] = shrink(w, reach * l1)
+        if net.solver != "rprop":
+            w[:] = shrink(w, reach / size * l1)
         if net.solver == "rprop" and l1:
             w[old * w < 0] = 0
 
 
 def step_of(net, i, w, g, rate, l1):
-    """What is added to parameter i, and how much a lasting gradient of 1 would; changes the network's states."""
+    """What is added to parameter i, and the size that the solver divides by; changes the network's states."""
     m, v = net.state_1[i], net.state_2[i]
     if net.solver == "sgd":
-        return -rate * g, rate
+        return -rate * g, 1.0
     if net.solver in ("adam", "nadam"):
         rate, of_gradient = rate if net.solver == "nadam" else (rate, 0.0)
         m = net.state_1[i] = net.beta_1 * m + (1 - net.beta_1) * g
         v = net.state_2[i] = net.beta_2 * v + (1 - net.beta_2) * g**2
         size = np.sqrt(v) + net.epsilon
-        return -(rate * m + of_gradient * g) / size, (rate + of_gradient) / size
+        return -(rate * m + of_gradient * g) / size, size
     if net.solver in ("rmsprop", "adagrad"):
         m = net.state_1[i] = m + g**2 if net.solver == "adagrad" else net.beta_2 * m + (1 - net.beta_2) * g**2
-        reach = rate / (np.sqrt(m) + net.epsilon)
-        return -reach * g, reach
+        size = np.sqrt(m) + net.epsilon
+        return -rate * g / size, size
     if net.solver == "rprop":
         g = np.where(w == 0, shrink(g, l1), g + l1 * np.sign(w))
         factor = np.select([np.sign(g) * m > 0, np.sign(g) * m < 0], [1.2, 0.5], 1.0)
         v = net.state_2[i] = np.clip(np.where(v == 0, 1, v) * factor, 1e-4, 5e3)
         m = net.state_1[i] = np.where(factor < 1, 0, np.sign(g))
-        return -rate * v * m, 0.0
+        return -rate * v * m, 1.0
     m = net.state_1[i] = net.momentum * m - rate * g
-    return net.momentum * m - rate * g if net.solver == "nesterov" else m, rate / (1 - net.momentum)
+    return net.momentum * m - rate * g if net.solver == "nesterov" else m, 1.0
 
 
 def batches(n, batch_size):
@@ -380,16 +400,17 @@ def batches(n, batch_size):
     return [slice(first, min(first + batch_size, n)) for first in range(0, n, batch_size)]
 
 
-def epoch(net, X, Y, batch_size, rates, order=None):
+def epoch(net, X, Y, batch_size, rates, order=None, reaches=None):
     """One pass in mini-batches. Returns the sums over the rows of the data loss and of the penalty, each with the
     weights before the step of its batch."""
     order = np.arange(len(X)) if order is None else np.asarray(order)
     data_sum = penalty_sum = 0.0
-    for rows, rate in zip(batches(len(order), batch_size), rates, strict=True):
+    reaches = [0.0] * len(rates) if reaches is None else reaches
+    for rows, rate, reach in zip(batches(len(order), batch_size), rates, reaches, strict=True):
         x, y = X[order[rows]], Y[order[rows]]
         data_sum += row_losses(net, forward(net, x), y).sum()
         penalty_sum += penalty(net)
-        step(net, x, y, rate)
+        step(net, x, y, rate, reach)
     return data_sum, penalty_sum
 
 
@@ -542,39 +563,38 @@ def flush(moments):
     return np.where(np.abs(moments) < np.finfo(moments.dtype).tiny, moments.dtype.type(0), moments)
 
 
-def update_to_the_bit(fma, net, i, w, g, rate, n):
+def update_to_the_bit(fma, net, i, w, g, rate, reach, n):
     """The new value of parameter i after a batch of n rows. Constants are rounded to the dtype first. For NAdam `rate`
     is that of the running mean and that of the gradient."""
     T = w.dtype.type
     l1 = T(net.l1 / n if i < len(net.coefs) else 0.0)
     if i < len(net.coefs):
         w = T(1 - net.decay) * w
-    w, reach = step_to_the_bit(fma, net, i, w, g, rate, l1)
-    by = T(0) if reach is None else reach * l1
+    w, size = step_to_the_bit(fma, net, i, w, g, rate, l1)
+    by = T(0) if net.solver == "rprop" else (T(reach) if size is None else T(reach) / size) * l1
     return np.where(np.abs(w) < by, T(0), w - np.copysign(by, w))
 
 
 def step_to_the_bit(fma, net, i, w, g, rate, l1):
-    """What a step makes of w, and its reach."""
+    """What a step makes of w, and the size that it divides by, if any."""
     T = w.dtype.type
     m, v = net.state_1[i], net.state_2[i]
-    given = rate
     rate, of_gradient = (T(one) for one in (rate if net.solver == "nadam" else (rate, 0.0)))
     epsilon = T(net.epsilon)
     if net.solver == "sgd":
-        return fma(-rate, g, w), rate
+        return fma(-rate, g, w), None
     if net.solver in ("adam", "nadam"):
         m = net.state_1[i] = flush(fma(T(net.beta_1), m, T(1 - net.beta_1) * g))
         v = net.state_2[i] = flush(fma(T(net.beta_2), v, T(1 - net.beta_2) * (g * g)))
         size = np.sqrt(v) + epsilon
         if net.solver == "adam":
-            return w - (rate * m) / size, rate / size
-        return w - fma(rate, m, of_gradient * g) / size, (rate + of_gradient) / size
+            return w - (rate * m) / size, size
+        return w - fma(rate, m, of_gradient * g) / size, size
     if net.solver in ("rmsprop", "adagrad"):
         squares = fma(g, g, m) if net.solver == "adagrad" else fma(T(net.beta_2), m, T(1 - net.beta_2) * (g * g))
         m = net.state_1[i] = flush(squares)
         size = np.sqrt(m) + epsilon
-        return w - (rate * g) / size, rate / size
+        return w - (rate * g) / size, size
     if net.solver == "rprop":
         towards_0 = np.where(np.abs(g) < l1, T(0), g - np.copysign(l1, g))
         sign = np.sign(np.where(w == 0, towards_0, g + np.copysign(l1, w)))
@@ -587,7 +607,7 @@ def step_to_the_bit(fma, net, i, w, g, rate, l1):
     momentum = T(net.momentum)
     velocity = net.state_1[i] = flush(fma(-rate, g, momentum * m))
     w = w + (fma(-rate, g, momentum * velocity) if net.solver == "nesterov" else velocity)
-    return w, T(given / (1 - net.momentum))
+    return w, None
 
 
 def limited_to_the_bit(fma, net, found):
@@ -619,7 +639,7 @@ def softmax_to_the_bit(exp, x):
     return e / lane_sums(e)[..., np.newaxis]
 
 
-def epoch_to_the_bit(fma, activate, net, X, Y, batch_size, rates, order=None, only_gradients=False):
+def epoch_to_the_bit(fma, activate, net, X, Y, batch_size, rates, order=None, only_gradients=False, reaches=None):
     """`epoch`, rounded as the engine rounds. activate(name, x) is the engine's elementwise function.
 
     Returns the sums of data loss (None unless it is the squared error, whose terms hold no logarithm) and penalty.
@@ -629,7 +649,8 @@ def epoch_to_the_bit(fma, activate, net, X, Y, batch_size, rates, order=None, on
     dtype = X.dtype
     data_sum = penalty_sum = norm_sum = 0.0
     found = []
-    for rows, rate in zip(batches(len(order), batch_size), rates, strict=True):
+    reaches = [0.0] * len(rates) if reaches is None else reaches
+    for rows, rate, reach in zip(batches(len(order), batch_size), rates, reaches, strict=True):
         x, y = X[order[rows]], Y[order[rows]]
         n = len(x)
         values = [x]
@@ -677,5 +698,5 @@ def epoch_to_the_bit(fma, activate, net, X, Y, batch_size, rates, order=None, on
         norm_sum += norm
         for i, g in enumerate(found):
             parameters, layer = (net.coefs, i) if i < n_layers else (net.intercepts, i - n_layers)
-            parameters[layer] = update_to_the_bit(fma, net, i, parameters[layer], g, rate, n)
+            parameters[layer] = update_to_the_bit(fma, net, i, parameters[layer], g, rate, reach, n)
     return data_sum if net.loss == "squared_error" else None, penalty_sum, found, norm_sum

@@ -177,7 +177,7 @@ def test_a_row_does_not_know_its_batch(isa, dtype, loss):
 def assert_epoch_to_the_bit(isa, net, X, Y, batch_size, rates, order=None):
     made = engine(net, batch_size)
     emulated = net.copy()
-    of_gradient = [rate / 4 for rate in rates]
+    of_gradient, reaches = [rate / 4 for rate in rates], [3 * rate for rate in rates]
     got = made.train_epoch(
         X,
         Y,
@@ -186,11 +186,12 @@ def assert_epoch_to_the_bit(isa, net, X, Y, batch_size, rates, order=None):
         np.asarray(rates),
         decays=np.full(len(rates), net.decay),
         gradient_rates=np.asarray(of_gradient),
+        reaches=np.asarray(reaches),
     )
     if net.solver == "nadam":
         rates = list(zip(rates, of_gradient, strict=True))
     data_sum, penalty_sum, _, norm_sum = reference.epoch_to_the_bit(
-        reference.multiply_add(isa), activate, emulated, X, Y, batch_size, rates, order
+        reference.multiply_add(isa), activate, emulated, X, Y, batch_size, rates, order, reaches=reaches
     )
     n_states = _core.N_STATES[net.solver]
     for name, ours, theirs in [
@@ -262,7 +263,8 @@ def trained(net, X, Y, batch_size, order, n_threads):
     """Bits of everything that two steps leave behind."""
     made = engine(net, batch_size, n_threads=n_threads)
     steps = -(-len(order) // batch_size)
-    sums = made.train_epoch(X, Y, order, batch_size, np.full(steps, 0.01), decays=np.full(steps, net.decay))
+    rates, decays = np.full(steps, 0.01), np.full(steps, net.decay)
+    sums = made.train_epoch(X, Y, order, batch_size, rates, decays=decays, reaches=rates)
     return bits([*stored(made, net), np.array(sums), np.array(made.progress)])
 
 

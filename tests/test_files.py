@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import subprocess
 import sys
 import textwrap
@@ -639,3 +640,44 @@ def test_a_loss_of_ones_own_is_not_kept(path, target):
     with pytest.raises(ValueError, match="There is no fit to resume"):
         other.fit(X, y, resume=True)
     other.set_params(early_stopping=False).partial_fit(X, y)
+
+
+# ---- places and forms of a stranger's -------------------------------------------------------------------------------
+
+
+def test_text_in_the_other_byte_order(path):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((60, 3)), np.array([["a", "x"], ["b", "y"], ["c", "x"]])[rng.integers(0, 3, 60)]
+    model = MLPClassifier((3,), max_iter=3).fit(X, y.astype(">U1"))
+    np.testing.assert_array_equal(through_a_file(model, path).predict(X), model.predict(X))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions, links and pipes of POSIX")
+def test_what_lies_at_the_place(tmp_path):
+    """Permissions stay; a link is followed; what is no file is left alone."""
+    model, private = MLP((2, 3, 1), random_state=0), tmp_path / "private"
+    save(model, private)
+    private.chmod(0o600)
+    save(model, private)
+    assert private.stat().st_mode & 0o777 == 0o600
+
+    link = tmp_path / "link"
+    link.symlink_to(private)
+    before = private.stat().st_ino
+    save(model, link)
+    assert link.is_symlink() and private.stat().st_ino != before
+    np.testing.assert_array_equal(load(link).coefs_[0], model.coefs_[0])
+
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for place in (pipe, tmp_path, ""):
+        with pytest.raises(OSError, match="what is there is no file"):
+            save(model, place)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["link", "pipe", "private"]
+
+
+def test_paths_of_bytes(tmp_path):
+    model, path = MLP((2, 3, 1), random_state=0), os.fsencode(tmp_path / "model")
+    save(model, path)
+    np.testing.assert_array_equal(load(path).coefs_[0], model.coefs_[0])

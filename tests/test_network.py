@@ -181,10 +181,13 @@ def run_reference(network, X, Y, batch_size, orders, noise=None):
                 rate = reference.adam_rate(rate, t, network.beta_1, network.beta_2)
             if net.solver == "nadam":
                 rate = reference.nadam_rates(rate, t, network.beta_1, network.beta_2)
+            reach = reference.reach_of_step(
+                net.solver, network.learning_rate, t, network.momentum, network.beta_1, network.beta_2
+            )
             if noise is not None:
                 for w in net.coefs + net.intercepts:
                     w *= 1 + 64 * np.finfo(w.dtype).eps * noise.choice([-1, 1], w.shape)
-            total += sum(reference.epoch(net, X, Y, len(order[rows]), [rate], order[rows]))
+            total += sum(reference.epoch(net, X, Y, len(order[rows]), [rate], order[rows], [reach]))
         losses.append(total / len(order))
     return net.coefs + net.intercepts, losses
 
@@ -790,3 +793,78 @@ def test_rows_that_collide_in_the_cache_are_copied_and_change_no_bit():
         networks[0].coefs_ + networks[0].intercepts_, networks[1].coefs_ + networks[1].intercepts_, strict=True
     ):
         np.testing.assert_array_equal(a, b)
+
+
+# ---- steps at the edges ----------------------------------------------------------------------------------------------
+
+
+def one_weight(weight, dtype="float64", **parameters):
+    """A network without hidden layer whose loss has a gradient of 1 for its weight, wherever it is."""
+
+    def slope_of_one(Y, raw):
+        return raw[:, 0], np.ones_like(raw)
+
+    start = [np.full((1, 1), weight)], [np.zeros(1)]
+    return MLP((1, 1), loss=slope_of_one, start=start, dtype=dtype, **parameters)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"solver": "sgd", "momentum": 0.0},
+        {"solver": "sgd", "momentum": 0.9},
+        {"solver": "sgd", "momentum": 0.9, "nesterovs_momentum": False},
+        {"solver": "sgd", "momentum": 1.0},
+        *({"solver": solver} for solver in ("adam", "nadam", "rmsprop", "adagrad")),
+    ],
+)
+def test_a_lasting_gradient_and_l1_are_in_balance_from_the_first_step_on(parameters):
+    """Of a gradient of 1, a penalty of 0.2 leaves 0.8 of the way, with every solver that steps in proportion; NAdam
+    uses the next gradient too, which the running mean does not have yet."""
+    ways = []
+    for l1 in (0.0, 0.2):
+        network = one_weight(-1.0, learning_rate_init=1e-3, l1=l1, **parameters)
+        ways.append([network.coefs_[0].item()])
+        for _ in range(40):
+            network.train_epoch(np.ones((1, 1)), np.ones((1, 1)), 1)
+            ways[-1].append(network.coefs_[0].item())
+    plain, penalised = np.diff(ways)
+    np.testing.assert_allclose(penalised, 0.8 * plain, rtol=1e-9)
+
+
+def test_momentum_of_1_and_limits():
+    """What is never forgotten has no reach, which is not asked for without l1."""
+    X, Y = np.arange(20.0).reshape(10, 2) / 20, np.arange(10.0)
+    plain, limited = (MLP((2, 3, 1), solver="sgd", momentum=1.0, random_state=0, clip_value=c) for c in (None, 1e9))
+    for network in (plain, limited):
+        for _ in range(3):
+            network.train_epoch(X, Y, 5)
+    assert bits(plain) == bits(limited)
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"clip_value": 1.0}, {"clip_norm": 1.0}, {"solver": "rprop"}, {"clip_value": 1.0, "solver": "sgd"}]
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_no_limit_hides_an_infinite_gradient(dtype, parameters):
+    network = MLP((1, 1), activation="identity", dtype=dtype, random_state=0, **parameters)
+    huge = np.full((1, 1), np.finfo(dtype).max / 2)
+    with np.errstate(all="ignore"):
+        network.train_epoch(huge, -huge, 1)
+    assert np.isnan(network.coefs_[0]).all()
+
+
+def test_a_norm_that_overflows_is_seen():
+    """The squares of a float32 gradient of 1e20 are infinite, and so is what would have to be divided by."""
+    for dtype, expected in (("float64", 0.9), ("float32", np.nan)):
+        network = one_weight(1.0, dtype, solver="sgd", momentum=0.0, learning_rate_init=0.1, clip_norm=1.0)
+        network.train_epoch(np.full((1, 1), 1e20), np.ones((1, 1)), 1)
+        np.testing.assert_allclose(network.coefs_[0].item(), expected, rtol=1e-12)
+
+
+def test_the_rates_of_nadam_cost_the_same_at_every_step():
+    """No array as long as the steps so far: of 10**15 steps it would fill the memory."""
+    for beta_1 in (0.0, 0.9):
+        rates = MLP((1, 1), solver="nadam", beta_1=beta_1)._rates(10**15, 3)
+        assert rates.gradient_rates is not None
+        assert np.isfinite([*rates.rates, *rates.gradient_rates]).all()

@@ -10,7 +10,8 @@ import pytest
 import scipy.sparse
 
 from estimators import estimator, output, problem
-from nnfast import MLP, ops
+from nnfast import MLP, _core, ops
+from nnfast._own_loss import OwnLoss
 
 
 def squared(y, raw):
@@ -259,3 +260,49 @@ def test_of_a_network_alone():
         assert losses[0] == pytest.approx(losses[1], rel=1e-14)
         np.testing.assert_array_equal(ours.forward(X), engines.forward(X))
     assert "own" in repr(ours)
+
+
+@pytest.mark.parametrize("factor", [0.99, 1.01, 1.5, -1.0])
+@pytest.mark.parametrize("shape", [(1, 1), (200, 10), (50_000, 2)])
+def test_a_wrong_gradient_of_the_mean_is_found(shape, factor):
+    """Along any step the terms of many rows cancel, but not along the gradient's own signs."""
+    rng = np.random.default_rng(0)
+    y, raw = rng.standard_normal(shape), rng.standard_normal(shape)
+
+    def loss(y, raw):
+        value, gradient = mean_of_the_batch(y, raw)
+        return value, factor * gradient
+
+    with pytest.raises(ValueError, match="is not the gradient of the loss"):
+        OwnLoss(loss)(y, raw, None)
+
+
+@pytest.mark.parametrize("size", [1e-8, 1.0, 1e9])
+def test_the_check_knows_losses_of_any_size(size):
+    rng = np.random.default_rng(0)
+    y, raw = rng.standard_normal((50, 2)), rng.standard_normal((50, 2))
+
+    def loss(y, raw, factor=1.0):
+        value, gradient = squared(y, raw)
+        return size * value, factor * size * gradient
+
+    OwnLoss(loss)(y, raw, None)
+    with pytest.raises(ValueError, match="is not the gradient of the loss"):
+        OwnLoss(lambda y, raw: loss(y, raw, 0.9))(y, raw, None)
+    with pytest.raises(ValueError, match="is not the gradient of the loss"):
+        OwnLoss(lambda y, raw: (squared(size * y, raw)[0], size * y - raw))(y, raw, None)
+
+
+def test_a_step_reads_the_sparse_rows_of_its_batch_alone():
+    """A wrong row of X is refused by the step that comes to it, not before."""
+    X = scipy.sparse.csr_array(np.eye(6))
+    indices = X.indices.astype(np.int32)
+    indices[5] = 99
+    rows = (X.data, indices, X.indptr.astype(np.int64))
+    network = _core.Network("d", [6, 2], ["identity"], "squared_error", "sgd", max_batch=3, sparse=True)
+    raw = np.empty((3, 2))
+    network.step_forward(rows, np.arange(3), raw)
+    with pytest.raises(ValueError, match="out of range"):
+        network.step_forward(rows, np.arange(3, 6), raw)
+    with pytest.raises(ValueError, match="out of range"):
+        network.train_epoch(rows, np.ones((6, 2)), None, 3, np.ones(2))

@@ -237,6 +237,34 @@ def test_what_does_not_fit_the_fit_that_is_resumed():
             change(copy.deepcopy(model))
 
 
+@pytest.mark.parametrize("batch_size", [100, 7, 1000])
+def test_another_batch_size_in_the_midst_of_an_epoch(batch_size):
+    """The rest of the epoch has no whole batches, or rates of its own: refused before anything is read."""
+    X = np.random.default_rng(0).standard_normal((1000, 3))
+    model = MLPRegressor(hidden_layer_sizes=(3,), batch_size=1, max_iter=1)
+    quietly(lambda: model.fit(X, X[:, 0]))
+    model._unfinished.progress = (0.0, 0.0, 0.0, 950, 950)
+    with pytest.raises(ValueError, match=f"batch_size={batch_size} .* began with another"):
+        model.set_params(batch_size=batch_size, max_iter=3).fit(X, X[:, 0], resume=True)
+
+
+def test_other_validation_than_the_fit_began_with():
+    _, X, y = problem("regression")
+    for before, after, data in (
+        ({}, {"early_stopping": True}, {}),
+        ({"early_stopping": True}, {"early_stopping": False}, {}),
+        ({}, {}, {"X_val": X[:20], "y_val": y[:20]}),
+    ):
+        model = quietly(lambda before=before: estimator("regression", **before).fit(X, y)).set_params(
+            max_iter=9, **after
+        )
+        with pytest.raises(ValueError, match="The fit to resume began with"):
+            model.fit(X, y, resume=True, **data)
+    model = quietly(lambda: estimator("regression").fit(X, y, X_val=X[:20], y_val=y[:20])).set_params(max_iter=9)
+    with pytest.raises(ValueError, match="The fit to resume began with"):
+        model.fit(X, y, resume=True)
+
+
 def test_a_generator_of_ones_own_is_not_asked_again():
     """The orders of epochs that are resumed come from a copy."""
     _, X, y = problem("regression")

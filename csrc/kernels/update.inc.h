@@ -8,13 +8,13 @@
  *
  * The L1 penalty is no part of g, whose sign would only make weights rattle around 0. After the step they are drawn
  * towards 0 by l1 times the reach of the rule, and stay there when that is more than is left (forward-backward
- * splitting: Duchi and Singer 2009). The reach is how far a gradient of 1 that lasts moves the weight in a step; with
- * an optimizer that scales each weight by itself it is each weight's own, and so the balance of loss and penalty is
- * that of the sum of both.
+ * splitting: Duchi and Singer 2009). The reach is how far a gradient of 1 since the first step would move the weight in
+ * this one: so the penalty moves a weight as a gradient of l1 would, with running means that have only begun, too.
+ * With an optimizer that scales each weight by itself it is each weight's own.
  */
 
 typedef struct V(constants) {
-    VT rate, gradient_rate, momentum, beta_1, beta_2, rest_1, rest_2, epsilon, l1, lasting;
+    VT rate, gradient_rate, reach, momentum, beta_1, beta_2, rest_1, rest_2, epsilon, l1;
 } V(constants);
 
 /* The weight after a step that starts from w. s1 and s2 are its states, `reach` is asked for with an L1 penalty. */
@@ -33,22 +33,22 @@ NNF_INLINE VT V(shrink)(VT x, VT by)
     return V(select)(V(lt)(V(abs)(x), by), V(zero)(), V(sub)(x, V(copysign)(by, x)));
 }
 
-/* -1 or 1, or x itself where it is 0 or NaN. */
-NNF_INLINE VT V(sign)(VT x)
-{
-    return V(select)(V(lt)(V(zero)(), V(abs)(x)), V(copysign)(V(set1)(1), x), x);
-}
-
-/* NaN stays. */
+/* x within +-limit; NaN where x is infinite or NaN: that training diverges is not hidden. */
 NNF_INLINE VT V(clamp)(VT x, VT limit)
 {
-    return V(select)(V(lt)(limit, V(abs)(x)), V(copysign)(limit, x), x);
+    return V(select)(V(lt)(limit, V(abs)(x)), V(add)(V(copysign)(limit, x), V(sub)(x, x)), x);
+}
+
+/* -1, 0 or 1, or NaN as above. */
+NNF_INLINE VT V(sign)(VT x)
+{
+    return V(select)(V(lt)(V(zero)(), V(abs)(x)), V(add)(V(copysign)(V(set1)(1), x), V(sub)(x, x)), x);
 }
 
 NNF_INLINE VT V(sgd)(const V(constants) *s, VT w, VT g, VT *s1, VT *s2, VT *reach)
 {
     (void)s1, (void)s2;
-    *reach = s->rate;
+    *reach = s->reach;
     return V(nfma)(s->rate, g, w);
 }
 
@@ -56,7 +56,7 @@ NNF_INLINE VT V(momentum)(const V(constants) *s, VT w, VT g, VT *s1, VT *s2, VT 
 {
     (void)s2;
     *s1 = V(flush)(V(nfma)(s->rate, g, V(mul)(s->momentum, *s1)));
-    *reach = s->lasting;
+    *reach = s->reach;
     return V(add)(w, *s1);
 }
 
@@ -64,7 +64,7 @@ NNF_INLINE VT V(nesterov)(const V(constants) *s, VT w, VT g, VT *s1, VT *s2, VT 
 {
     (void)s2;
     *s1 = V(flush)(V(nfma)(s->rate, g, V(mul)(s->momentum, *s1)));
-    *reach = s->lasting;
+    *reach = s->reach;
     return V(add)(w, V(nfma)(s->rate, g, V(mul)(s->momentum, *s1)));
 }
 
@@ -75,7 +75,7 @@ NNF_INLINE VT V(adam)(const V(constants) *s, VT w, VT g, VT *s1, VT *s2, VT *rea
     *s1 = V(flush)(V(fma)(s->beta_1, *s1, V(mul)(s->rest_1, g)));
     *s2 = V(flush)(V(fma)(s->beta_2, *s2, V(mul)(s->rest_2, V(mul)(g, g))));
     VT size = V(add)(V(sqrt)(*s2), s->epsilon);
-    *reach = V(div)(s->rate, size);
+    *reach = V(div)(s->reach, size);
     return V(sub)(w, V(div)(V(mul)(s->rate, *s1), size));
 }
 
@@ -86,7 +86,7 @@ NNF_INLINE VT V(nadam)(const V(constants) *s, VT w, VT g, VT *s1, VT *s2, VT *re
     *s1 = V(flush)(V(fma)(s->beta_1, *s1, V(mul)(s->rest_1, g)));
     *s2 = V(flush)(V(fma)(s->beta_2, *s2, V(mul)(s->rest_2, V(mul)(g, g))));
     VT size = V(add)(V(sqrt)(*s2), s->epsilon);
-    *reach = V(div)(V(add)(s->rate, s->gradient_rate), size);
+    *reach = V(div)(s->reach, size);
     return V(sub)(w, V(div)(V(fma)(s->rate, *s1, V(mul)(s->gradient_rate, g)), size));
 }
 
@@ -96,7 +96,7 @@ NNF_INLINE VT V(rmsprop)(const V(constants) *s, VT w, VT g, VT *s1, VT *s2, VT *
     (void)s2;
     *s1 = V(flush)(V(fma)(s->beta_2, *s1, V(mul)(s->rest_2, V(mul)(g, g))));
     VT size = V(add)(V(sqrt)(*s1), s->epsilon);
-    *reach = V(div)(s->rate, size);
+    *reach = V(div)(s->reach, size);
     return V(sub)(w, V(div)(V(mul)(s->rate, g), size));
 }
 
@@ -106,7 +106,7 @@ NNF_INLINE VT V(adagrad)(const V(constants) *s, VT w, VT g, VT *s1, VT *s2, VT *
     (void)s2;
     *s1 = V(flush)(V(fma)(g, g, *s1));
     VT size = V(add)(V(sqrt)(*s1), s->epsilon);
-    *reach = V(div)(s->rate, size);
+    *reach = V(div)(s->reach, size);
     return V(sub)(w, V(div)(V(mul)(s->rate, g), size));
 }
 
@@ -148,6 +148,7 @@ NNF_INLINE void V(each_weight)(V(rule) *rule, int n_states, int plain, const nnf
     const V(constants) s = {
         .rate = V(set1)((T)u->rate),
         .gradient_rate = V(set1)((T)u->gradient_rate),
+        .reach = V(set1)((T)u->reach),
         .momentum = V(set1)((T)u->momentum),
         .beta_1 = V(set1)((T)u->beta_1),
         .beta_2 = V(set1)((T)u->beta_2),
@@ -155,7 +156,6 @@ NNF_INLINE void V(each_weight)(V(rule) *rule, int n_states, int plain, const nnf
         .rest_2 = V(set1)((T)(1 - u->beta_2)),
         .epsilon = V(set1)((T)u->epsilon),
         .l1 = V(set1)((T)u->l1),
-        .lasting = V(set1)((T)(u->rate / (1 - u->momentum))),
     };
     const VT alpha = V(set1)((T)u->alpha), inv_rows = V(set1)((T)u->inv_rows), keep = V(set1)((T)(1 - u->decay));
     const VT limit = V(set1)((T)(u->clip > 0 ? u->clip : INFINITY));

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"{name + ':':13}{_printable(value)}")
         else:
             _convert(chosen.source, chosen.target)
-    except (ImportError, OSError, TypeError, ValueError) as error:
+    except (ArithmeticError, ImportError, MemoryError, OSError, TypeError, ValueError) as error:
         print(f"{parser.prog}: {_printable(str(error))}", file=sys.stderr)
         return 1
     return 0

@@ -342,6 +342,13 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
             )
         if self._unfinished is None:
             return self
+        began = self._unfinished.early_stopping, self._unfinished.validated
+        if began != (bool(self.early_stopping), validation[0] is not None):
+            raise ValueError(
+                "The fit to resume began with early_stopping={} and {} X_val. It takes the same.".format(
+                    began[0], "an" if began[1] else "no"
+                )
+            )
         return self._fit(X, y, sample_weight, incremental=False, validation=validation, resumed=self._unfinished)
 
     def _fit(
@@ -374,6 +381,10 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
         Y = _columns(self._encode(y))
         if resumed is not None and resumed.n_rows != len(Y):
             raise ValueError(f"The fit to resume was to {resumed.n_rows} rows, X has {len(Y)}. It takes the same data.")
+        if self.solver == "rprop" and self.batch_size != "auto" and self.batch_size < len(Y):
+            raise ValueError(
+                f"solver='rprop' takes all rows as one batch: batch_size should be 'auto', got {self.batch_size}."
+            )
         weights = self._check_weights(sample_weight, X, y, incremental)
         held_out = self._check_validation(*validation, X.dtype, Y.shape[1])
         if self.early_stopping and incremental:
@@ -411,7 +422,9 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
             if incremental:
                 self.__dict__.pop("_unfinished", None)
             else:
-                self._unfinished = Unfinished(rng, len(Y)) if resumed is None else resumed
+                self._unfinished = resumed or Unfinished(
+                    rng, len(Y), bool(self.early_stopping), validation[0] is not None
+                )
             rows = None
             if self.early_stopping and held_out is None:
                 # As in scikit-learn, only a single output is stratified: three or more classes have a column each.
@@ -564,14 +577,13 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
             self.t_ = 0
         if afresh or not hasattr(self, "history_"):
             self.history_ = {name: [] for name in HISTORY}
-        for name, start in record.items():
-            if not stochastic:
-                self.__dict__.pop(name, None)
-            elif afresh or getattr(self, name, None) is None:
-                setattr(self, name, start)
         if not stochastic:
-            for name in ("_optimizer", "_average", "_network", "_unfinished"):
+            for name in TRAINING:
                 self.__dict__.pop(name, None)
+            return
+        for name, start in record.items():
+            if afresh or getattr(self, name, None) is None:
+                setattr(self, name, start)
 
     # ---- model files ---------------------------------------------------------------------------------------------
 
@@ -621,9 +633,11 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
         model._check_hidden(model.n_layers_ - 2)
         model._as_network()
         unfinished = state.get("_unfinished")
-        if unfinished is not None and unfinished.weights is not None:
-            coefs, intercepts = unfinished.weights
+        if unfinished is not None:
+            coefs, intercepts = unfinished.weights or (model.coefs_, model.intercepts_)
             check_weights(coefs, intercepts, [*(len(coef) for coef in model.coefs_), model.n_outputs_])
+            if not 0 <= model.n_iter_ <= len(state.get("loss_curve_", ())):  # so many orders are drawn again
+                raise ValueError(f"{model.n_iter_} epochs, of which the record has fewer")
         training = [name in state for name in ("_optimizer", "_average", "_network", "loss_curve_")]
         if any(training) != all(training) or state["history_"].keys() != set(HISTORY):
             raise ValueError("the record of training is not whole")
@@ -680,6 +694,8 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
             average.resume(network, afresh=resumed is None)
         if resumed is not None:
             progress = None if resumed.progress is None else Progress._make(resumed.progress)
+            if progress is not None and progress.rows % batch_size != 0 and progress.rows != n_rows:
+                raise ValueError(f"batch_size={self.batch_size} in the midst of an epoch that began with another.")
             for _ in range(self.n_iter_ + (progress is not None)):
                 if order is not None and self.shuffle:
                     reshuffle(order, rng)

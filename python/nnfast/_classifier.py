@@ -34,7 +34,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     activation : str, (str, float) or a sequence of these, default='relu'
         Activation function of the hidden layers: one for all of them, or a list with one for each. A pair such as
-        ``('leaky_relu', 0.1)`` gives 'leaky_relu' or 'elu' another argument. Only the first five are scikit-learn's.
+        ``('leaky_relu', 0.1)`` gives 'leaky_relu' or 'elu' another argument. Only the first four are scikit-learn's.
 
         - 'identity' returns f(x) = x.
         - 'logistic', also called 'sigmoid', returns f(x) = 1 / (1 + exp(-x)).
@@ -76,8 +76,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     learning_rate : {'constant', 'invscaling', 'adaptive', 'cosine', 'one_cycle', 'exponential', 'step'} or callable, \
             default='constant'
         How the learning rate changes. 'invscaling' and 'adaptive' change it after an epoch, and only with
-        ``solver='sgd'``; 'adam' and 'adamw' then keep ``learning_rate_init``. The others, which scikit-learn does not
-        have, hold for all three and give every step a rate of its own.
+        ``solver='sgd'``; with others they are 'constant'. The rest, which scikit-learn does not have, hold for all
+        solvers but 'lbfgs' and give every step a rate of its own.
 
         - 'constant' keeps ``learning_rate_init``.
         - 'invscaling' divides ``learning_rate_init`` by ``(t_ + 1) ** power_t`` after every epoch.
@@ -302,9 +302,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     history_ : dict of str to list of float
         The course of training, a number for each epoch, or for each iteration of L-BFGS: 'loss', 'validation_loss',
         'validation_score' (NaN without validation rows), 'learning_rate' (that of the last step), 'gradient_norm'
-        (the mean over the steps, before it is scaled; NaN unless ``clip_norm`` is given) and 'seconds' (since the end
-        of the last epoch). Goes on with ``warm_start`` and ``partial_fit``; ``pandas.DataFrame(history_)`` is a
-        table of it. Not in scikit-learn.
+        (the mean over the steps, before it is scaled, and NaN unless ``clip_norm`` is given; with L-BFGS that of the
+        last point) and 'seconds' (since the end of the last epoch). Goes on with ``warm_start`` and ``partial_fit``;
+        ``pandas.DataFrame(history_)`` is a table of it. Not in scikit-learn.
 
     t_ : int
         The number of rows seen in training: the rows that were trained on, once for each epoch. 0 for L-BFGS.

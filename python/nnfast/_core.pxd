@@ -107,6 +107,7 @@ cdef extern from "nnfast.h" nogil:
         nnf_index batch
         const double *rates
         const double *gradient_rates
+        const double *reaches
         const double *decays
         uint64_t noise
         int (*poll)() except -1 nogil

@@ -106,6 +106,7 @@ class Network:
         noise: int = ...,
         decays: NDArray[Any] | None = ...,
         gradient_rates: NDArray[Any] | None = ...,
+        reaches: NDArray[Any] | None = ...,
         begun: Sequence[float] | None = ...,
     ) -> tuple[float, float, int]: ...
     @property
@@ -130,6 +131,7 @@ class Network:
         noise: int = ...,
         decay: float = ...,
         gradient_rate: float = ...,
+        reach: float = ...,
     ) -> None: ...
     def gradients(self, X: _Inputs, Y: NDArray[Any], weights: NDArray[Any] | None = ...) -> tuple[float, float]: ...
     def hold(self, X: _Inputs, Y: NDArray[Any], weights: NDArray[Any] | None = ...) -> None: ...

@@ -343,7 +343,7 @@ cdef class _Epoch:
     """
 
     cdef nnf_epoch epoch
-    cdef double step[3]  # rate, gradient rate and decay of an epoch of one step
+    cdef double step[4]  # rate, gradient rate, reach and decay of an epoch of one step
     cdef list views
 
     def __cinit__(self, _Data data, order, nnf_index batch_size, uint64_t noise):
@@ -362,7 +362,8 @@ cdef class _Epoch:
         self.epoch.batch = batch_size
         self.epoch.rates = &self.step[0]
         self.epoch.gradient_rates = &self.step[1]
-        self.epoch.decays = &self.step[2]
+        self.epoch.reaches = &self.step[2]
+        self.epoch.decays = &self.step[3]
         self.epoch.noise = noise
         self.epoch.poll = _poll
 
@@ -739,10 +740,10 @@ cdef class Network:
         return _Data(X, Y, weights, d.format, d.sizes[0], d.sizes[d.config.n_layers])
 
     def train_epoch(self, X, Y, order, nnf_index batch_size, rates, weights=None, uint64_t noise=0, decays=None,
-                    gradient_rates=None, begun=None):
-        """One pass over rows X with Y and weights (see _Data) in this order (see _Epoch). rates, gradient_rates, decays
-        (batches,) float64, the last two or None: see nnf_epoch. `begun` is the `progress` of an epoch that was
-        interrupted, to go on with the same arguments.
+                    gradient_rates=None, reaches=None, begun=None):
+        """One pass over rows X with Y and weights (see _Data) in this order (see _Epoch). rates, gradient_rates,
+        reaches, decays (batches,) float64, the last three or None: see nnf_epoch. `begun` is the `progress` of an epoch
+        that was interrupted, to go on with the same arguments.
 
         Returns (data, penalty, steps): sums over the rows of their losses, and the number of steps done. After an
         exception from a signal handler the parameters are those of the last finished step.
@@ -754,9 +755,12 @@ cdef class Network:
         epoch = _Epoch(self._data(X, Y, weights), order, batch_size, noise)
         epoch.epoch.rates = epoch.of_batches(rates, "rates")
         epoch.epoch.gradient_rates = NULL
+        epoch.epoch.reaches = NULL
         epoch.epoch.decays = NULL
         if gradient_rates is not None:
             epoch.epoch.gradient_rates = epoch.of_batches(gradient_rates, "gradient_rates")
+        if reaches is not None:
+            epoch.epoch.reaches = epoch.of_batches(reaches, "reaches")
         if decays is not None:
             epoch.epoch.decays = epoch.of_batches(decays, "decays")
         try:
@@ -791,7 +795,8 @@ cdef class Network:
         return penalty
 
     def step_backward(self, X, order, gradient, double loss, double penalty, double rate=0.0, weights=None,
-                      bint learning=True, uint64_t noise=0, double decay=0.0, double gradient_rate=0.0):
+                      bint learning=True, uint64_t noise=0, double decay=0.0, double gradient_rate=0.0,
+                      double reach=0.0):
         """The step ends: gradient (n, n_out), contiguous, is that of each row's loss for `raw`. With learning the
         weights take the step, else the gradients wait for store(GRADIENTS, ...). `progress` goes on by the batch, whose
         mean loss and penalty are given.
@@ -801,7 +806,7 @@ cdef class Network:
         cdef nnf_progress reached = self.reached
         cdef double n = batch.epoch.n
         cdef nnf_status status
-        batch.step[0], batch.step[1], batch.step[2] = rate, gradient_rate, decay
+        batch.step[0], batch.step[1], batch.step[2], batch.step[3] = rate, gradient_rate, reach, decay
         with nogil:
             status = nnf_network_step_backward(self.network, &batch.epoch, learning, g.buffer.buf, &reached)
         _check(status)

@@ -9,11 +9,13 @@ scikit-learn is imported only where an estimator is loaded.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
 import os
 import secrets
+import shutil
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -52,7 +54,7 @@ class ModelFileError(ValueError):
     """A file that should hold a model is cut, damaged, of a newer format, or not a model file at all."""
 
 
-def save(model: Any, path: str | os.PathLike[str]) -> None:
+def save(model: Any, path: str | bytes | os.PathLike[Any]) -> None:
     """Write a fitted model to a file.
 
     The file has the parameters, the fitted attributes and the state of the optimizer: what `load` gives back goes on
@@ -62,8 +64,9 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     ----------
     model : MLPClassifier, MLPRegressor, Perceptron or MLP
         An estimator must be fitted.
-    path : str or path-like
-        Where to write; a file that is there is replaced. ``.safetensors`` is the usual ending.
+    path : str, bytes or path-like
+        Where to write; a file that is there is replaced, and keeps its permissions. ``.safetensors`` is the usual
+        ending.
 
     Raises
     ------
@@ -111,17 +114,17 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         "model": text,
         "sha256": _digest(text, writer.arrays),
     }
-    _write(Path(path), serialized(writer.arrays, metadata))
+    _write(Path(os.fsdecode(path)), serialized(writer.arrays, metadata))
 
 
-def load(path: str | os.PathLike[str], *, network: bool = False) -> Any:
+def load(path: str | bytes | os.PathLike[Any], *, network: bool = False) -> Any:
     """Read a model from a file that `save` wrote.
 
     Nothing that the file says is run, and everything is checked: use it on files of unknown origin as on your own.
 
     Parameters
     ----------
-    path : str or path-like
+    path : str, bytes or path-like
     network : bool, default=False
         Whether to give the network of an estimator in place of the estimator: an `MLP` whose ``predict`` gives what the
         estimator's does, and ``forward`` the outputs. It needs no scikit-learn, which is then not imported.
@@ -151,15 +154,21 @@ def load(path: str | os.PathLike[str], *, network: bool = False) -> Any:
     """
     file = ModelFile(path)
     if network and file.class_name == "Perceptron":
-        raise ValueError(f"{os.fspath(path)} holds a Perceptron, which has no network: load it as it is")
+        raise ValueError(f"{file.path} holds a Perceptron, which has no network: load it as it is")
     return file.network() if network else file.model()
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write a file beside the path; when it is whole and on the disk, move it there."""
+    """Write a file beside the path; when it is whole and on the disk, move it there. A link stays one, and so do the
+    permissions of a file that is there."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "what is there is no file", str(path))
     beside = path.with_name(f".nnfast.{secrets.token_hex(8)}")
     try:
         with open(beside, "xb") as file:
+            if path.exists():
+                shutil.copymode(path, beside)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -241,7 +250,9 @@ class _Writer:
         if array.dtype == object:
             return {"objects": [list(array.shape), self.value(array.ravel().tolist(), place)]}
         if array.dtype.kind == "U":  # as the numbers of its characters
-            characters = np.array(array, order="C").reshape(*array.shape, 1).view(np.uint32)
+            characters = (
+                np.array(array, array.dtype.newbyteorder("="), order="C").reshape(*array.shape, 1).view(np.uint32)
+            )
             return {"text": self._store(characters, array, place)}
         self._dtype(array.dtype, place)
         return {"array": self._store(np.asarray(array, array.dtype.newbyteorder("="), order="C"), array, place)}
@@ -268,11 +279,11 @@ class ModelFile:
 
     Parameters
     ----------
-    path : str or path-like
+    path : str, bytes or path-like
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
+    def __init__(self, path: str | bytes | os.PathLike[Any]) -> None:
+        self.path = os.fsdecode(path)
         self.metadata, self.arrays, self._content = self._guarded(self._read)
         self.class_name: str = self._content["class"]
 

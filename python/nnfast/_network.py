@@ -339,6 +339,11 @@ def _rest(beta: float, t: NDArray[np.int64]) -> Any:
     return 1.0 if beta ** float(t[0]) < 2.0**-54 else 1 - beta**t
 
 
+def _geometric(ratio: float, t: NDArray[np.int64]) -> Any:
+    """1 + ratio + ... + ratio**(t - 1)."""
+    return t if ratio == 1 else (1 - ratio**t) / (1 - ratio)
+
+
 def _nadam_momentum(beta_1: float, t: NDArray[np.int64]) -> tuple[Array, Array]:
     """Of the steps t, which follow each other: the momentum mu_t (Dozat 2016, section 3.2, with the figures of
     PyTorch) and 1 - mu_1 mu_2 ... mu_t."""
@@ -348,7 +353,7 @@ def _nadam_momentum(beta_1: float, t: NDArray[np.int64]) -> tuple[Array, Array]:
 
     begin, end = int(t[0]), int(t[-1]) + 1
     # As all of them are below beta_1, their product cannot be told from 0 after so many.
-    last = end if beta_1 == 0 else min(end, 2 + int(np.ceil(54 * np.log(2) / -np.log(beta_1))))
+    last = min(end, 2 if beta_1 == 0 else 2 + int(np.ceil(54 * np.log(2) / -np.log(beta_1))))
     rest = np.ones(len(t))
     rest[: max(0, last - begin)] -= np.cumprod(momentum(np.arange(1, last)))[begin - 1 :]
     return momentum(t), rest
@@ -359,6 +364,7 @@ class _Rates(NamedTuple):
 
     rates: NDArray[np.float64]
     gradient_rates: NDArray[np.float64] | None
+    reaches: NDArray[np.float64] | None
     decays: NDArray[np.float64] | None
 
     def of_step(self, k: int) -> list[float]:
@@ -476,9 +482,8 @@ class Training:
         rates = network._rates(first, -(-n // batch_size))
         noise = network._noise(first)
         if network.own_loss is None:
-            engine.train_epoch(
-                X, Y, order, batch_size, rates.rates, weights, noise, rates.decays, rates.gradient_rates, begun
-            )
+            each, of_gradient, reaches, decays = rates
+            engine.train_epoch(X, Y, order, batch_size, each, weights, noise, decays, of_gradient, reaches, begun)
         else:
             self.progress = begun
             self._epoch_of_own_loss(network.own_loss, X, Y, batch_size, order, weights, rates, noise)
@@ -511,9 +516,9 @@ class Training:
                 mean, gradient = loss(Y[rows], raw, row_weights)
             else:  # no step, and so no loss
                 penalty, mean, gradient = 0.0, 0.0, raw
-            rate, gradient_rate, decay = rates.of_step(min(progress.steps, len(rates.rates) - 1))
+            rate, of_gradient, reach, decay = rates.of_step(progress.steps)
             engine.step_backward(
-                X, rows, gradient, mean, penalty, rate, weights, noise=noise, decay=decay, gradient_rate=gradient_rate
+                X, rows, gradient, mean, penalty, rate, weights, True, noise, decay, of_gradient, reach
             )
 
     def forward(self, X: Rows) -> Array:
@@ -615,7 +620,7 @@ class MLP(Kept):
           identity. Y, raw and gradient have the shape (rows, n_out) and the network's dtype. The loss has the shape
           (rows,), of each row by itself, and then the gradient is that of each row's loss; or it is a number, the mean
           loss of the batch as a whole, and the gradient is its gradient. The latter takes no weights of rows. The first
-          batch is used to check the gradient against finite differences.
+          batch, in float64, is used to check the gradient against finite differences.
     solver : {"adam", "sgd", "adamw", "nadam", "rmsprop", "adagrad", "rprop"}, default="adam"
         Kingma and Ba (2015), or stochastic gradient descent with momentum. "adamw" is "adam" with another default of
         ``weight_decay`` (Loshchilov and Hutter 2019). "nadam" is Adam with Nesterov's momentum (Dozat 2016; the
@@ -671,7 +676,7 @@ class MLP(Kept):
     l1 : float, default=0.0
         L1 penalty ``l1 * sum(abs(W)) / rows of the batch``. Intercepts are free. Each step ends by drawing the weights
         towards 0, so that those whose gradient is smaller stay 0: a proximal step (Duchi and Singer 2009), as long as
-        the step that a lasting gradient of that size would make; "rprop" stops at 0.
+        the step would be with a gradient of that size from the first step on; "rprop" stops at 0.
     clip_value : float or None, default=None
         Elements of the gradient of the mean loss, with that of alpha, are kept in ``+-clip_value``.
     clip_norm : float or None, default=None
@@ -800,8 +805,6 @@ class MLP(Kept):
             raise ValueError(f"weight_decay must be None or a finite number >= 0, got {weight_decay}")
         if not 0 <= l1 < np.inf:
             raise ValueError(f"l1 must be a finite number >= 0, got {l1}")
-        if l1 and solver == "sgd" and momentum == 1:
-            raise ValueError("l1 needs a momentum below 1: what a step does would never end")
         for name, limit in (("clip_value", clip_value), ("clip_norm", clip_norm)):
             if limit is not None and not limit > 0:
                 raise ValueError(f"{name} must be None or above 0, got {limit}")
@@ -1148,20 +1151,25 @@ class MLP(Kept):
             raise ValueError(
                 f"learning_rate must be a number or an array ({n_steps},), one a step, got shape {np.shape(rate)}"
             )
+        t = np.arange(first + 1, first + n_steps + 1)
         if self.solver in ("adam", "adamw", "nadam"):
-            t = np.arange(first + 1, first + n_steps + 1)
             rate = rate * np.sqrt(_rest(self.beta_2, t))
+        reach = rate  # of solvers whose step is the gradient's own
         if self.solver in ("adam", "adamw"):
             rate = rate / _rest(self.beta_1, t)
-        if self.solver == "nadam":
+        elif self.solver == "nadam":
             momentum, rest = _nadam_momentum(self.beta_1, np.append(t, t[-1:] + 1))
             rate, of_gradient = rate * momentum[1:] / rest[1:], rate * (1 - momentum[:-1]) / rest[:-1]
+            reach = rate * _rest(self.beta_1, t) + of_gradient
+        elif self.solver == "sgd" and self.l1:
+            reach = rate * _geometric(self.momentum, t + (self.nesterovs_momentum and self.momentum > 0))
         decay = self.weight_decay
         if decay is None:
             decay = 0.01 if self.solver == "adamw" else 0.0  # PyTorch's default
         return _Rates(
             _each(rate, n_steps),
             None if of_gradient is None else _each(of_gradient, n_steps),
+            _each(reach, n_steps) if self.l1 else None,
             _each(self.learning_rate * decay, n_steps) if decay else None,
         )
 

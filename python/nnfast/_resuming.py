@@ -25,17 +25,23 @@ class Unfinished(Kept):
         that.
     n_rows : int
         Of the data.
+    early_stopping, validated : bool
+        Whether the fit stops early, and whether it was given validation data.
     """
 
     _kept: ClassVar[dict[str, Any]] = {
         "n_rows": int,
+        "early_stopping": bool,
+        "validated": bool,
         "source": dict[str, Any],
         "progress": tuple[float, float, float, int, int] | None,
         "weights": tuple[list[Array], list[Array]] | None,
     }
 
-    def __init__(self, rng: np.random.RandomState, n_rows: int) -> None:
+    def __init__(self, rng: np.random.RandomState, n_rows: int, early_stopping: bool, validated: bool) -> None:
         self.n_rows = n_rows
+        self.early_stopping = early_stopping
+        self.validated = validated
         # A copy of the generator takes 250 us, its state 30. One of somebody's own class may hold more than the state.
         self.source: Any = rng.get_state(legacy=False) if type(rng) is np.random.RandomState else copy.deepcopy(rng)
         self.progress: tuple[float, float, float, int, int] | None = None  # `Progress` of the epoch under way
