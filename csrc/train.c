@@ -23,8 +23,8 @@ typedef struct epoch_job {
     const nnf_epoch *epoch;
     nnf_progress *progress;
     int solver;           /* the network's, or NNF_GRADIENT */
-    void *raw;            /* } only with a loss of the caller's, (n, n_out): the one where to the outputs go, */
-    const void *gradient; /* } the other that of the loss for them                                           */
+    void *raw;            /* } (n, n_out), only with a loss of the caller's: forward writes the outputs there, */
+    const void *gradient; /* } backward reads its gradient here                                               */
     nnf_range rows;       /* of the running stretch: whole batches, the last of an epoch may be smaller */
     nnf_poll poll;
 } epoch_job;
