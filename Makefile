@@ -8,6 +8,8 @@
 #   make bench-train, bench-predict, bench-kernels
 #                    compare training steps, predictions, or the engine's inner loops with other packages;
 #                    BENCH="--help" shows what to choose
+#   make wheel-check build the files of a release twice, check them, and run the tests on the installed wheel;
+#                    TESTS="tests/test_package.py" runs only these
 #   make format      write Python files the way `make lint` wants them
 #   make clean       remove build/
 #
@@ -27,7 +29,8 @@ venv := $(root)/venv
 python := $(venv)/bin/python
 pip := $(python) -m pip --disable-pip-version-check --quiet
 bench_pip := $(pip) --python $(root)/bench/bin/python install
-package := CMakeLists.txt pyproject.toml README.md LICENSE $(shell find csrc python ! -path '*__pycache__*')
+package := CMakeLists.txt pyproject.toml README.md LICENSE LICENSE.libgomp tools/sbom.cdx.json.in \
+	$(shell find csrc python ! -path '*__pycache__*')
 
 # cmake, ctest and ninja come from the environment, whatever the machine has.
 export PATH := $(CURDIR)/$(venv)/bin:$(PATH)
@@ -36,7 +39,8 @@ export CMAKE_GENERATOR := Ninja
 export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/build/zig
 
 benches := bench-train bench-predict bench-kernels
-.PHONY: demo test test-slow lint lint-python lint-c ctest pytest $(benches) bench-native format clean
+.PHONY: demo test test-slow lint lint-python lint-c lint-workflows ctest pytest $(benches) bench-native wheel-check \
+	format clean
 .NOTPARALLEL:
 
 demo: $(venv)/.installed
@@ -44,7 +48,7 @@ demo: $(venv)/.installed
 
 test: lint ctest pytest
 
-lint: lint-python lint-c
+lint: lint-python lint-c lint-workflows
 
 lint-python: $(venv)/.installed $(venv)/.dev
 	$(python) -m ruff check .
@@ -67,6 +71,10 @@ $(root)/clang-%/build.ninja: $(venv)/.dev
 		-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=$* -DCMAKE_TRY_COMPILE_TARGET_TYPE=STATIC_LIBRARY \
 		-DNNFAST_BUILD_PYTHON=OFF -DNNFAST_THREADS=native -DNNFAST_WERROR=ON
 
+lint-workflows: $(venv)/.dev
+	$(venv)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(venv)/bin/zizmor --offline --persona=pedantic --quiet .github
+
 ctest: $(root)/c/build.ninja
 	cmake --build $(root)/c
 	ctest --test-dir $(root)/c --output-on-failure -LE slow
@@ -88,6 +96,15 @@ bench-native: $(root)/bench-native/build.ninja
 
 $(root)/bench-native/build.ninja: $(venv)/.build
 	cmake -S . -B $(@D) -DNNFAST_BUILD_PYTHON=OFF -DNNFAST_BUILD_BENCH=ON
+
+# Its folder is emptied each time, its tools stay.
+wheel-check: $(root)/wheel-tools/.installed
+	$(root)/wheel-tools/bin/python tools/wheel_check.py $(root)/wheel-check $(TESTS)
+
+$(root)/wheel-tools/.installed: $(venv)/.made pyproject.toml
+	$(PYTHON) -m venv --clear $(@D)
+	$(pip) --python $(@D)/bin/python install --group wheel
+	touch $@
 
 format: $(venv)/.dev
 	$(python) -m ruff check --fix .
