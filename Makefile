@@ -14,6 +14,7 @@
 #   make clean       remove build/
 #
 # PYTHON chooses the interpreter: make test PYTHON=python3.13
+# THREADS chooses the engine's threads: make test THREADS=native, in place of OpenMP's
 
 PYTHON ?= python3
 
@@ -24,7 +25,8 @@ ifeq ($(abi),)
 $(error nnfast needs Python 3.11 or later; choose one with make PYTHON=...)
 endif
 
-root := build/$(abi)
+root := build/$(abi)$(THREADS:%=-%)
+threads := $(THREADS:%=-DNNFAST_THREADS=%)
 venv := $(root)/venv
 python := $(venv)/bin/python
 pip := $(python) -m pip --disable-pip-version-check --quiet
@@ -64,7 +66,8 @@ lint-c: $(root)/c/build.ninja $(root)/clang-x86_64/build.ninja $(root)/clang-aar
 	cmake --build $(root)/clang-aarch64 --target nnfast_core
 
 $(root)/c/build.ninja: $(venv)/.dev
-	cmake -S . -B $(@D) -DNNFAST_BUILD_PYTHON=OFF -DNNFAST_BUILD_TESTS=ON -DNNFAST_BUILD_BENCH=ON -DNNFAST_WERROR=ON
+	cmake -S . -B $(@D) $(threads) -DNNFAST_BUILD_PYTHON=OFF -DNNFAST_BUILD_TESTS=ON -DNNFAST_BUILD_BENCH=ON \
+		-DNNFAST_WERROR=ON
 
 $(root)/clang-%/build.ninja: $(venv)/.dev
 	CC="$(CURDIR)/$(python) -m ziglang cc -target $*-linux-gnu -c" cmake -S . -B $(@D) \
@@ -90,11 +93,11 @@ test-slow: $(venv)/.installed $(root)/c/build.ninja
 $(benches): bench-%: $(root)/bench/.installed bench-native
 	$(root)/bench/bin/python -m bench.$* $(BENCH)
 
-# What bench/native.py loads.
-bench-native: $(root)/bench-native/build.ninja
-	cmake --build $(root)/bench-native --target nnfast_bench
+# What bench/native.py loads: kernels and the FMA peak, for which the choice of threads does not matter.
+bench-native: build/$(abi)/bench-native/build.ninja
+	cmake --build build/$(abi)/bench-native --target nnfast_bench
 
-$(root)/bench-native/build.ninja: $(venv)/.build
+build/$(abi)/bench-native/build.ninja: $(venv)/.build
 	cmake -S . -B $(@D) -DNNFAST_BUILD_PYTHON=OFF -DNNFAST_BUILD_BENCH=ON
 
 # Its folder is emptied each time, its tools stay.
@@ -131,7 +134,7 @@ $(venv)/.dev: $(venv)/.made pyproject.toml
 
 # Without build isolation the build folder stays valid, so that only what changed is compiled again.
 $(venv)/.installed: $(venv)/.build $(package)
-	$(pip) install --no-build-isolation -Cbuild-dir=$(root)/wheel .
+	$(pip) install --no-build-isolation -Cbuild-dir=$(root)/wheel $(THREADS:%=-Ccmake.define.NNFAST_THREADS=%) .
 	touch $@
 
 # Those it is compared with, the extra `bench`, have an environment of their own. They are installed one by one, so that
@@ -140,7 +143,8 @@ show_peers := import tomllib; project = tomllib.load(open("pyproject.toml", "rb"
 	print(*project["optional-dependencies"]["bench"])
 $(root)/bench/.installed: $(venv)/.build $(package) bench/constraints.txt
 	$(PYTHON) -m venv $(root)/bench
-	$(pip) wheel --no-deps --no-build-isolation -Cbuild-dir=$(root)/wheel --wheel-dir $(root)/bench .
+	$(pip) wheel --no-deps --no-build-isolation -Cbuild-dir=$(root)/wheel $(THREADS:%=-Ccmake.define.NNFAST_THREADS=%) \
+		--wheel-dir $(root)/bench .
 	$(bench_pip) --force-reinstall --no-deps $(root)/bench/*.whl
 	$(bench_pip) nnfast --group parity
 	for peer in $$($(python) -c '$(show_peers)'); do \
