@@ -13,6 +13,8 @@
 #                    the tests of the package under AddressSanitizer and UBSan
 #   make analyze     the static analyzers of gcc and clang-tidy over csrc/
 #   make coverage    the lines of csrc/ that all tests together reach; fails below 95 %
+#   make wheel-check build the files of a release twice, check them, and run the tests on the installed wheel;
+#                    TESTS="tests/test_package.py" runs only these
 #   make format      write Python files the way `make lint` wants them
 #   make clean       remove build/
 #
@@ -32,7 +34,8 @@ venv := $(root)/venv
 python := $(venv)/bin/python
 pip := $(python) -m pip --disable-pip-version-check --quiet
 bench_pip := $(pip) --python $(root)/bench/bin/python install
-package := CMakeLists.txt pyproject.toml README.md LICENSE $(shell find csrc python ! -path '*__pycache__*')
+package := CMakeLists.txt pyproject.toml README.md LICENSE LICENSE.libgomp tools/sbom.cdx.json.in \
+	$(shell find csrc python ! -path '*__pycache__*')
 
 # cmake, ctest and ninja come from the environment, whatever the machine has.
 export PATH := $(CURDIR)/$(venv)/bin:$(PATH)
@@ -41,8 +44,8 @@ export CMAKE_GENERATOR := Ninja
 export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/build/zig
 
 benches := bench-train bench-predict bench-kernels
-.PHONY: demo test test-slow lint lint-python lint-c ctest pytest $(benches) bench-native
-.PHONY: sanitize sanitize-python analyze coverage format clean
+.PHONY: demo test test-slow lint lint-python lint-c lint-workflows ctest pytest $(benches) bench-native wheel-check \
+	sanitize sanitize-python analyze coverage coverage-report format clean
 .NOTPARALLEL:
 
 demo: $(venv)/.installed
@@ -50,7 +53,7 @@ demo: $(venv)/.installed
 
 test: lint ctest pytest
 
-lint: lint-python lint-c
+lint: lint-python lint-c lint-workflows
 
 lint-python: $(venv)/.installed $(venv)/.dev
 	$(python) -m ruff check .
@@ -72,6 +75,10 @@ $(root)/clang-%/build.ninja: $(venv)/.dev
 	CC="$(CURDIR)/$(python) -m ziglang cc -target $*-linux-gnu -c" cmake -S . -B $(@D) \
 		-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=$* -DCMAKE_TRY_COMPILE_TARGET_TYPE=STATIC_LIBRARY \
 		-DNNFAST_BUILD_PYTHON=OFF -DNNFAST_THREADS=native -DNNFAST_WERROR=ON
+
+lint-workflows: $(venv)/.dev
+	$(venv)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(venv)/bin/zizmor --offline --persona=pedantic --quiet .github
 
 ctest: $(root)/c/build.ninja
 	cmake --build $(root)/c
@@ -119,7 +126,7 @@ $(root)/address/.installed: $(venv)/.dev $(package) $(wildcard tests/c/*)
 	touch $@
 
 # Python itself is not instrumented: the run-time libraries come before it, also in processes that a test starts. What
-# Python and its packages keep until the end is no leak of ours. No lint: these tests read sources.
+# Python and its packages keep until the end is no leak of ours.
 sanitize-python: $(root)/address/.installed bench-native
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
@@ -154,6 +161,15 @@ $(root)/coverage-native/build.ninja: $(venv)/.dev
 
 $(root)/coverage/.installed: $(venv)/.dev $(package) $(wildcard tests/c/*)
 	$(call checked_install,coverage,-Ccmake.define.CMAKE_C_FLAGS=--coverage)
+	touch $@
+
+# Its folder is emptied each time, its tools stay.
+wheel-check: $(root)/wheel-tools/.installed
+	$(root)/wheel-tools/bin/python tools/wheel_check.py $(root)/wheel-check $(TESTS)
+
+$(root)/wheel-tools/.installed: $(venv)/.made pyproject.toml
+	$(PYTHON) -m venv --clear $(@D)
+	$(pip) --python $(@D)/bin/python install --group wheel
 	touch $@
 
 format: $(venv)/.dev

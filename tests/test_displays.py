@@ -3,7 +3,6 @@
 import subprocess
 import sys
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,8 +22,9 @@ from nnfast import (
     ops,
 )
 
+matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+plt = pytest.importorskip("matplotlib.pyplot")
 
 rng = np.random.RandomState(0)
 X = rng.standard_normal((80, 4))

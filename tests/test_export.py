@@ -10,11 +10,8 @@ import subprocess
 import sys
 
 import numpy as np
-import onnx
-import onnxruntime
 import pandas as pd
 import pytest
-import skl2onnx
 from sklearn.ensemble import VotingClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
@@ -26,6 +23,10 @@ from estimators import estimator, problem
 from nnfast import MLP, MLPClassifier, MLPRegressor, Perceptron, to_c, to_onnx
 from nnfast._exported import describe
 from nnfast._network import HIDDEN_ACTIVATIONS, OUTPUT_ACTIVATIONS, forward
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+skl2onnx = pytest.importorskip("skl2onnx")
 
 # ---- models ----------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,6 @@ import pickle
 from itertools import cycle
 
 import joblib
-import matplotlib
 import numpy as np
 import pandas
 import polars
@@ -46,8 +45,6 @@ from sklearn.semi_supervised import SelfTrainingClassifier
 
 import nnfast
 from estimators import outcome
-
-matplotlib.use("agg")
 
 NAMES = ("MLPClassifier", "MLPRegressor", "Perceptron")
 HOMES = {
@@ -436,6 +433,12 @@ def test_permutation_importance(name):
     assert np.ptp(theirs.importances_mean) > 0
 
 
+@pytest.fixture
+def pyplot():
+    pytest.importorskip("matplotlib").use("agg")
+    return pytest.importorskip("matplotlib.pyplot")
+
+
 @pytest.mark.parametrize(
     ("name", "method"),
     [
@@ -446,7 +449,7 @@ def test_permutation_importance(name):
         ("Perceptron", "decision_function"),
     ],
 )
-def test_the_plot_of_a_decision_boundary(name, method):
+def test_the_plot_of_a_decision_boundary(name, method, pyplot):
     X, y = problem(name)
     X = X[:, :2] if name != "Perceptron" else X[:, [20, 42]]
     plots = [
@@ -457,11 +460,11 @@ def test_the_plot_of_a_decision_boundary(name, method):
     assert_alike(ours, theirs)
     assert len(np.unique(theirs)) > 1
     for plot in plots:
-        matplotlib.pyplot.close(plot.figure_)
+        pyplot.close(plot.figure_)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_plot_of_a_learning_curve(name):
+def test_the_plot_of_a_learning_curve(name, pyplot):
     X, y = problem(name)
     plots = [
         LearningCurveDisplay.from_estimator(
@@ -476,7 +479,7 @@ def test_the_plot_of_a_learning_curve(name):
     drawn, expected = ([line.get_ydata() for line in plot.lines_] for plot in plots)
     assert_alike(drawn, expected)
     for plot in plots:
-        matplotlib.pyplot.close(plot.figure_)
+        pyplot.close(plot.figure_)
 
 
 @pytest.mark.parametrize("name", NAMES)
