@@ -8,6 +8,11 @@
 #   make bench-train, bench-predict, bench-kernels
 #                    compare training steps, predictions, or the engine's inner loops with other packages;
 #                    BENCH="--help" shows what to choose
+#   make sanitize    the tests of the engine under AddressSanitizer and UBSan, and under ThreadSanitizer
+#   make sanitize-python
+#                    the tests of the package under AddressSanitizer and UBSan
+#   make analyze     the static analyzers of gcc and clang-tidy over csrc/
+#   make coverage    the lines of csrc/ that all tests together reach; fails below 95 %
 #   make wheel-check build the files of a release twice, check them, and run the tests on the installed wheel;
 #                    TESTS="tests/test_package.py" runs only these
 #   make format      write Python files the way `make lint` wants them
@@ -42,7 +47,7 @@ export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/build/zig
 
 benches := bench-train bench-predict bench-kernels
 .PHONY: demo test test-slow lint lint-python lint-c lint-workflows ctest pytest $(benches) bench-native wheel-check \
-	format clean
+	sanitize sanitize-python analyze coverage coverage-report format clean
 .NOTPARALLEL:
 
 demo: $(venv)/.installed
@@ -100,6 +105,67 @@ bench-native: build/$(abi)/bench-native/build.ninja
 build/$(abi)/bench-native/build.ninja: $(venv)/.build
 	cmake -S . -B $(@D) -DNNFAST_BUILD_PYTHON=OFF -DNNFAST_BUILD_BENCH=ON
 
+# ---- checks beside `make test`: each compiles the engine anew; minutes to half an hour -------------------------------
+
+checked := -DNNFAST_BUILD_PYTHON=OFF -DNNFAST_BUILD_TESTS=ON -DCMAKE_BUILD_TYPE=Debug
+
+# $(root)/NAME/site is the package and $(root)/NAME/build/ the tests of the engine, both compiled with these settings.
+checked_install = $(pip) install --no-build-isolation --no-deps --upgrade --target $(root)/$(1)/site \
+	-Cbuild-dir=$(root)/$(1)/build -Cinstall.strip=false -Ccmake.build-type=Debug \
+	-Ccmake.define.NNFAST_BUILD_TESTS=ON $(2) .
+
+# Only with threads of our own: ThreadSanitizer does not see how OpenMP's wait for each other. gcc 12's needs memory
+# where newer kernels put it elsewhere at random: setarch -R.
+sanitize: $(root)/address/.installed $(root)/thread/build.ninja
+	ctest --test-dir $(root)/address/build --output-on-failure -LE slow
+	cmake --build $(root)/thread
+	setarch -R ctest --test-dir $(root)/thread --output-on-failure -LE slow
+
+$(root)/thread/build.ninja: $(venv)/.dev
+	cmake -S . -B $(@D) $(checked) -DNNFAST_THREADS=native -DNNFAST_SANITIZE=thread
+
+$(root)/address/.installed: $(venv)/.dev $(package) $(wildcard tests/c/*)
+	$(call checked_install,address,-Ccmake.define.NNFAST_SANITIZE=address,undefined,float-cast-overflow)
+	touch $@
+
+# Python itself is not instrumented: the run-time libraries come before it, also in processes that a test starts. What
+# Python and its packages keep until the end is no leak of ours.
+sanitize-python: $(root)/address/.installed bench-native
+	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	PYTHONPATH=$(CURDIR)/$(root)/address/site $(python) -m pytest $(PYTEST)
+
+# gcc reads each file with its own flags, clang-tidy all with the same. What is for another processor or system than
+# x86-64 and Linux is left out. omp.h is gcc's.
+tidied = $(filter-out %_neon.c %_windows.c,$(wildcard csrc/*.c csrc/kernels/*.c))
+tidy_flags = -std=c11 -Icsrc -DNNFAST_HAVE_X86 -mfma -mavx2 -mavx512f -mavx512bw -mavx512dq -mavx512vl \
+	-fopenmp -idirafter $(shell $(CC) -print-file-name=include)
+analyze: $(venv)/.checks
+	cmake -S . -B $(root)/analyze $(checked) -DCMAKE_C_FLAGS=-fanalyzer -DNNFAST_WERROR=ON
+	cmake --build $(root)/analyze
+	$(venv)/bin/clang-tidy --quiet $(tidied) -- $(tidy_flags)
+
+# Tests of the engine run twice, with OpenMP's threads and with our own.
+coverage: $(root)/coverage/.installed $(root)/coverage-native/build.ninja $(venv)/.checks bench-native
+	find $(root)/coverage $(root)/coverage-native -name '*.gcda' -delete
+	ctest --test-dir $(root)/coverage/build --output-on-failure -LE slow
+	cmake --build $(root)/coverage-native
+	ctest --test-dir $(root)/coverage-native --output-on-failure -LE slow
+	PYTHONPATH=$(CURDIR)/$(root)/coverage/site $(python) -m pytest $(PYTEST)
+	$(MAKE) coverage-report
+
+# The lines of a template count once, whichever type and instruction set reached them.
+coverage-report:
+	$(python) -m gcovr --root . --filter csrc/ --merge-mode-functions separate --txt - \
+		--html-details $(root)/coverage/lines.html --fail-under-line 95 $(root)/coverage $(root)/coverage-native
+
+$(root)/coverage-native/build.ninja: $(venv)/.dev
+	cmake -S . -B $(@D) $(checked) -DNNFAST_THREADS=native -DCMAKE_C_FLAGS=--coverage
+
+$(root)/coverage/.installed: $(venv)/.dev $(package) $(wildcard tests/c/*)
+	$(call checked_install,coverage,-Ccmake.define.CMAKE_C_FLAGS=--coverage)
+	touch $@
+
 # Its folder is emptied each time, its tools stay.
 wheel-check: $(root)/wheel-tools/.installed
 	$(root)/wheel-tools/bin/python tools/wheel_check.py $(root)/wheel-check $(TESTS)
@@ -130,6 +196,10 @@ $(venv)/.build: $(venv)/.made pyproject.toml
 
 $(venv)/.dev: $(venv)/.made pyproject.toml
 	$(pip) install --group dev
+	touch $@
+
+$(venv)/.checks: $(venv)/.dev pyproject.toml
+	$(pip) install --group checks
 	touch $@
 
 # Without build isolation the build folder stays valid, so that only what changed is compiled again.
