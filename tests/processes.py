@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,11 +24,16 @@ def bits(model):
 
 
 def in_a_process(function, **environment):
-    """Runs a function that imports what it needs, in a process of its own. It must end well; what it printed comes
-    back. Ten minutes are for a process that hangs."""
+    """Runs a function that imports what it needs, from here too, in a process of its own. It must end well; what it
+    printed comes back. Ten minutes are for a process that hangs."""
     code = textwrap.dedent(inspect.getsource(function)) + f"\n{function.__name__}()\n"
+    here = os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | environment, timeout=600
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": here} | environment,
+        timeout=600,
     )
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout.split()
