@@ -7,9 +7,11 @@ Of the network: test_network.py.
 """
 
 import ast
+import copy
 import ctypes
 import gc
 import inspect
+import pickle
 import sys
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from sklearn.base import clone
 
 import nnfast
 from nnfast import MLP, MLPClassifier, MLPRegressor, Perceptron, _core, ops
-from processes import MODELS, bits, digits, in_a_process, linux_only
+from processes import DIGITS, MODELS, bits, digits, in_a_process, linux_only
 
 # ---- no memory -------------------------------------------------------------------------------------------------------
 
@@ -194,6 +196,65 @@ def test_a_network_without_memory_stays_as_it_was(method, n_allocations):
     assert n_failed == n_allocations
     np.testing.assert_equal(got, expected)
     assert bits(network) == bits(untouched)
+
+
+def picture(model):
+    """All that an estimator knows."""
+    return {name: pickle.dumps(value) for name, value in vars(model).items()}
+
+
+CALLS = {
+    "fit": lambda model, X, y: model.fit(X, y),
+    "fit of other layers and data": lambda model, X, y: model.set_params(hidden_layer_sizes=7).fit(X[:, :9], y > 4),
+    "warm start": lambda model, X, y: model.set_params(warm_start=True).fit(X, y),
+    "partial_fit": lambda model, X, y: model.partial_fit(X, y),
+    "resume": lambda model, X, y: model.set_params(max_iter=4).fit(X, y, resume=True),
+    "L-BFGS": lambda model, X, y: model.set_params(solver="lbfgs").fit(X, y),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_an_estimator_whose_fit_has_no_memory_stays_as_it_was(kind, name):
+    X, y = DIGITS.data[:100] / 16, DIGITS.target[:100]
+    model = kind(hidden_layer_sizes=(5,), max_iter=2, random_state=0, averaging="ema", averaging_start=0).fit(X, y)
+    same = copy.deepcopy(model)
+    parameters, before = model.get_params(), picture(model)
+    _core.fail_allocation(0)
+    with pytest.raises(MemoryError):
+        CALLS[name](model, X, y)
+    _core.fail_allocation(-1)
+    assert picture(model.set_params(**parameters)) == before
+    for _ in range(2):
+        assert bits(CALLS[name](model, X, y)) == bits(CALLS[name](same, X, y))
+    assert picture(model).keys() == picture(same).keys()
+
+
+@pytest.mark.parametrize("averaging", [None, "swa"])
+def test_memory_that_ends_in_the_midst_of_a_fit(averaging):
+    """It is needed at the end of each epoch, to judge it: the epoch counts when it has been judged."""
+    X, y = DIGITS.data / 16, DIGITS.target
+    options = {"early_stopping": True, "averaging": averaging, "averaging_start": 0}
+    model = MLPClassifier((5,), max_iter=4, random_state=0, **options)
+    whole = clone(model).fit(X, y)
+    for n_done in range(3):
+        _core.fail_allocation(1 + n_done)
+        with pytest.raises(MemoryError):
+            model.fit(X, y)
+        assert model.n_iter_ == len(model.loss_curve_) == n_done
+        assert model.fit(X, y, resume=True).validation_scores_ == whole.validation_scores_
+        assert bits(model) == bits(whole)
+
+
+@pytest.mark.parametrize("name", ["classifier, small", "perceptron"])
+def test_an_estimator_that_has_refused_data_stays_as_it_was(name):
+    """Other features, and one class only: that is found when the number of features has been looked at."""
+    model = clone(MODELS[name]).fit(*digits(name))
+    before = picture(model)
+    for X, y, refused in ((DIGITS.data[:, :9], DIGITS.target * np.nan, "NaN"), (DIGITS.data[:1, :9], ["a"], "a|one")):
+        with pytest.raises(ValueError, match=refused):
+            model.fit(X, y)
+        assert picture(model) == before
 
 
 def test_ops_without_memory():

@@ -3,9 +3,13 @@
 That a fit which was cut short goes on to the bit is tested in test_resuming.py.
 """
 
+import numpy as np
 import pytest
+from sklearn.base import clone
 
-from processes import in_a_process
+from estimators import problem
+from nnfast import MLPRegressor
+from processes import bits, in_a_process
 
 
 def interruptions():
@@ -115,3 +119,36 @@ def test_ctrl_c_stops_what_takes_long_and_leaves_it_usable(after_interruptions):
 def test_training_goes_on_after_ctrl_c_as_if_nothing_had_been(after_interruptions):
     """Adam counts its steps, also those before the interruption."""
     assert after_interruptions == ["True", "True"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_l_bfgs_leaves_the_weights_of_its_last_iteration(error):
+    """Whatever ends it: here the loss, called 12 times before the first iteration, 9 of them to be checked."""
+    _, X, y = problem("regression")
+    last = np.inf
+
+    def loss(y, raw):
+        nonlocal last
+        last -= 1
+        if last < 0:
+            raise error
+        return 0.5 * ((raw - y) ** 2).sum(axis=1), raw - y
+
+    model = MLPRegressor(loss, (4,), solver="lbfgs", max_iter=30, random_state=0)
+    n_iterations = set()
+    for calls in (10, 15, 25, 30):
+        last = calls
+        if error is KeyboardInterrupt:
+            with pytest.warns(UserWarning, match="Training interrupted by user"):
+                model.fit(X, y)
+        else:
+            with pytest.raises(RuntimeError):
+                model.fit(X, y)
+        last = np.inf
+        n_iterations.add(model.n_iter_)
+        assert len(model.history_["loss"]) == model.n_iter_
+        if model.n_iter_ > 0:
+            same = clone(model).set_params(max_iter=model.n_iter_).fit(X, y)
+            assert bits(model) == bits(same)
+        assert model.predict(X).shape == y.shape
+    assert max(n_iterations) > min(n_iterations)
