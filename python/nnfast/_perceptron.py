@@ -28,6 +28,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from nnfast import _core, ops
 from nnfast._kept import Kept, check_feature_names
 from nnfast._network import Array, check_classes
+from nnfast._resuming import Attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -547,7 +548,8 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
         if self.warm_start and hasattr(self, "coef_"):
             coef_init = self.coef_ if coef_init is None else coef_init
             intercept_init = self.intercept_ if intercept_init is None else intercept_init
-        self._train(X, y, sample_weight, self.max_iter, classes, (coef_init, intercept_init))
+        with Attempt(self):
+            self._train(X, y, sample_weight, self.max_iter, classes, (coef_init, intercept_init))
 
         if self.tol is not None and self.tol > -np.inf and self.n_iter_ == self.max_iter:
             warnings.warn(
@@ -599,7 +601,8 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
                     "sample of the full training set target to properly estimate the class frequency distributions. "
                     "Pass the resulting weights as the class_weight parameter."
                 )
-        self._train(X, y, sample_weight, 1, classes)
+        with Attempt(self):
+            self._train(X, y, sample_weight, 1, classes)
         return self
 
     def _train(
