@@ -403,7 +403,7 @@ static double update(const epoch_job *job, nnf_index n_steps, nnf_index batch, d
         .rate = epoch->rates == NULL ? 0 : epoch->rates[n_steps],
         .gradient_rate = epoch->gradient_rates == NULL ? 0 : epoch->gradient_rates[n_steps],
         .reach = epoch->reaches == NULL ? 0 : epoch->reaches[n_steps],
-        .decay = epoch->decays == NULL ? 0 : epoch->decays[n_steps],
+        .decay = epoch->decays == NULL || !stepping ? 0 : epoch->decays[n_steps],
         .alpha = network->alpha,
         .l1 = network->l1 / weight,
         .clip = stepping ? network->clip_value : 0,

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_SEED = np.iinfo(np.int32).max
+MAX_FEATURES = np.iinfo(np.int32).max  # of the engine, which numbers columns so
 
 # On sparse rows the intercept, which every sample moves, learns this much slower than the weights, which few move.
 SPARSE_INTERCEPT_RATE = 0.01
@@ -725,6 +726,8 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
             raise ValueError(f"classes_ should be two or more, ascending, each once, got {classes}")
         if coef.shape != (n_neurons, model.n_features_in_) or intercept.shape != (n_neurons,):
             raise ValueError(f"coef_ of shape {coef.shape} and intercept_ of shape {intercept.shape} do not fit")
+        if model.n_features_in_ > MAX_FEATURES:  # a sparse coef_ of a few bytes may say so
+            raise ValueError(f"a Perceptron has at most {MAX_FEATURES} features, got {model.n_features_in_}")
         if not all(weights.dtype in (np.float32, np.float64) for weights in (coef, intercept)):
             raise ValueError(f"weights should be float32 or float64, got {coef.dtype} and {intercept.dtype}")
         check_feature_names(model)
