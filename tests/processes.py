@@ -23,13 +23,13 @@ def bits(model):
     return [w.tobytes() for w in model.coefs_ + model.intercepts_]
 
 
-def in_a_process(function, **environment):
+def in_a_process(function, *arguments, **environment):
     """Runs a function that imports what it needs, from here too, in a process of its own. It must end well; what it
     printed comes back. Ten minutes are for a process that hangs."""
     code = textwrap.dedent(inspect.getsource(function)) + f"\n{function.__name__}()\n"
     here = os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, *arguments],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": here} | environment,

@@ -20,6 +20,7 @@ cdef extern from *:
     Py_ssize_t PyList_Size(object items) noexcept
     int _try_buffer "PyObject_GetBuffer"(object array, Py_buffer *buffer, int flags) noexcept
     void PyErr_Clear()
+    unsigned long PyThread_get_thread_ident() noexcept nogil
 
 # ---- status ----------------------------------------------------------------------------------------------------------
 
@@ -33,11 +34,23 @@ cdef int _check(nnf_status status) except -1:
     raise ValueError(message)
 
 
+cdef unsigned long _main_thread
+
+
 cdef int _poll() except -1 nogil:
-    """Lets Ctrl-C through. The engine asks from the thread that called it; only the main thread has signals."""
-    with gil:
-        PyErr_CheckSignals()
+    """Lets Ctrl-C through. The engine asks from the thread that called it; only the main thread has signals. Another one
+    must not ask for the GIL here: an interpreter that ends would end it, and with it the memory that its team works on.
+    """
+    if PyThread_get_thread_ident() == _main_thread:
+        with gil:
+            PyErr_CheckSignals()
     return 0
+
+
+def _note_main_thread():
+    """Which thread is the main one: after a fork, the one that forked."""
+    global _main_thread
+    _main_thread = _threading.main_thread().ident
 
 
 # ---- arrays ----------------------------------------------------------------------------------------------------------
@@ -1030,7 +1043,11 @@ cdef class Neuron:
 
 # A wrong NNFAST_ISA is found at import. What it says is shown in the message: the environment is dispatch.c's business.
 import os as _os
+import threading as _threading
 
+_note_main_thread()
+if hasattr(_os, "register_at_fork"):
+    _os.register_at_fork(after_in_child=_note_main_thread)
 nnf_max_threads()  # from here on OpenMP's team notices forks
 _check_isa(nnf_isa_init(), _os.environ.get("NNFAST_ISA", ""))
 del _os
