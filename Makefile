@@ -4,6 +4,7 @@
 #   make demo        build and install nnfast, then run examples/digits.py
 #   make test        build, install and run every test: lint, ctest and pytest
 #   make test-slow   the exhaustive tests, which take minutes and are not part of `make test`
+#   make fuzz        new inputs for the engine and for model files, FUZZ_SECONDS=60 of each; needs clang's libFuzzer
 #   make lint        formatting, types, and the C sources under gcc's and clang's warnings
 #   make bench-train, bench-predict, bench-kernels
 #                    compare training steps, predictions, or the engine's inner loops with other packages;
@@ -45,9 +46,18 @@ export CMAKE_GENERATOR := Ninja
 # zig keeps a cache; here, not in the home directory.
 export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/build/zig
 
+# clang with libFuzzer and AddressSanitizer; on Debian: apt-get install clang-19 libclang-rt-19-dev libomp-19-dev
+FUZZ_CC ?= clang-19
+FUZZ_SECONDS ?= 60
+# Of libFuzzer: what it finds goes to build/fuzz, and a file that fails beside it, fuzz-crash-...
+fuzz_options = -max_total_time=$(FUZZ_SECONDS) -timeout=30 -artifact_prefix=build/fuzz-
+fuzz_engine = ASAN_OPTIONS=allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	$(root)/fuzz/fuzz_engine -max_len=512
+fuzz_model_files = OMP_NUM_THREADS=1 $(python) tests/fuzz/model_files.py -max_len=16384
+
 benches := bench-train bench-predict bench-kernels
 .PHONY: demo test test-slow lint lint-python lint-c lint-workflows ctest pytest $(benches) bench-native wheel-check \
-	sanitize sanitize-python analyze coverage coverage-report format clean
+	sanitize sanitize-python analyze coverage coverage-report fuzz fuzz-engine fuzz-model-files format clean
 .NOTPARALLEL:
 
 demo: $(venv)/.installed
@@ -175,6 +185,26 @@ $(root)/wheel-tools/.installed: $(venv)/.made pyproject.toml
 	$(pip) --python $(@D)/bin/python install --group wheel
 	touch $@
 
+fuzz: fuzz-engine fuzz-model-files
+
+fuzz-engine: $(root)/fuzz/build.ninja
+	cmake --build $(root)/fuzz
+	mkdir -p build/fuzz/engine
+	$(fuzz_engine) $(fuzz_options) build/fuzz/engine tests/fuzz/corpus/engine
+
+# Without optimization the kernels would be too slow, with all of it they take clang minutes.
+$(root)/fuzz/build.ninja: $(venv)/.build
+	@echo 'int LLVMFuzzerTestOneInput(void);int LLVMFuzzerTestOneInput(void){return 0;}' | \
+		$(FUZZ_CC) -x c -fsanitize=fuzzer,address,undefined -fopenmp -o /dev/null - || \
+		{ echo "make fuzz needs clang with libFuzzer, AddressSanitizer and OpenMP, FUZZ_CC=$(FUZZ_CC) is none;" \
+		"on Debian: apt-get install clang-19 libclang-rt-19-dev libomp-19-dev"; exit 1; }
+	CC=$(FUZZ_CC) cmake -S . -B $(@D) -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG="-O1 -g" -DNNFAST_BUILD_PYTHON=OFF \
+		-DNNFAST_BUILD_FUZZER=ON -DNNFAST_WERROR=ON -DNNFAST_SANITIZE=fuzzer-no-link,address,undefined
+
+fuzz-model-files: $(venv)/.installed $(venv)/.fuzz
+	mkdir -p build/fuzz/model_files
+	$(fuzz_model_files) $(fuzz_options) build/fuzz/model_files tests/fuzz/corpus/model_files
+
 format: $(venv)/.dev
 	$(python) -m ruff check --fix .
 	$(python) -m ruff format .
@@ -200,6 +230,10 @@ $(venv)/.dev: $(venv)/.made pyproject.toml
 
 $(venv)/.checks: $(venv)/.dev pyproject.toml
 	$(pip) install --group checks
+	touch $@
+
+$(venv)/.fuzz: $(venv)/.dev
+	$(pip) install --group fuzz
 	touch $@
 
 # Without build isolation the build folder stays valid, so that only what changed is compiled again.

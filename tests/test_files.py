@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from sklearn.preprocessing import LabelBinarizer
 
 import nnfast
 from estimators import estimator, output, problem
+from fuzz.model_files import check
 from nnfast import MLP, MLPClassifier, MLPRegressor, ModelFileError, Perceptron, _files, load, save
 from nnfast._classifier import _ColumnsBinarizer
 from nnfast._kept import Kept
@@ -565,6 +567,17 @@ def test_a_generator_with_an_index_of_its_own(saved, path):
             load(path)
 
 
+@pytest.mark.parametrize("shape", [(2**40, 0), (0, 2**40), (10**6, 0)])
+def test_a_small_file_that_claims_many_rows_of_nothing(saved, path, shape):
+    """Each of which would become an object, where the array is read as a list."""
+    metadata, arrays, model = contents(saved[1])
+    for value in ({"array": "rows"}, {"tuple": {"array": "rows"}}):
+        model["attributes"]["hidden_layer_sizes"] = value
+        forge(path, metadata, arrays | {"rows": np.empty(shape)}, model)
+        with pytest.raises(ModelFileError, match="more than the file has bytes"):
+            load(path)
+
+
 def test_a_small_file_that_claims_a_wide_matrix(path):
     """Predicting would ask for memory that no machine has."""
     X, y = load_digits(n_class=2, return_X_y=True)
@@ -585,6 +598,16 @@ def test_a_file_of_an_older_nnfast_has_fewer_parameters(saved, path):
     del model["attributes"]["label_smoothing"]
     forge(path, metadata, arrays, model)
     assert_same(load(path), saved[0])
+
+
+# Files that tests/fuzz/model_files.py found, each of which took another way through the checks.
+CORPUS = sorted((Path(__file__).parent / "fuzz" / "corpus" / "model_files").iterdir())
+
+
+def test_the_corpus_is_refused_or_holds(tmp_path):
+    loaded = [check(file.read_bytes(), tmp_path) for file in CORPUS]
+    assert {name for names in loaded for name in names} == {*_files.ESTIMATORS, "MLP"}
+    assert [] in loaded
 
 
 # ---- writing ---------------------------------------------------------------------------------------------------------

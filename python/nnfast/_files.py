@@ -319,6 +319,9 @@ class ModelFile:
                     f"this nnfast reads up to version {FORMAT_VERSION}"
                 )
             arrays = {name: file.get_tensor(name) for name in file.keys()}
+        longest = max((length for array in arrays.values() for length in array.shape), default=0)
+        if longest > os.path.getsize(self.path):  # rows of nothing; each would become an object in some list
+            raise ValueError(f"an array has {longest} rows or columns, more than the file has bytes")
         if metadata["sha256"] != _digest(metadata["model"], arrays):
             raise ValueError("its contents are not those that were written: the SHA-256 does not fit")
         content = json.loads(metadata["model"])
@@ -345,7 +348,7 @@ class ModelFile:
         return {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[content]
 
     def _tuple(self, content: Any) -> tuple[Any, ...]:
-        return tuple(self._value(content))
+        return tuple(map(self._value, content))
 
     def _dict(self, content: Any) -> dict[Any, Any]:
         return {self._value(key): self._value(one) for key, one in content}
