@@ -120,6 +120,7 @@ build/$(abi)/bench-native/build.ninja: $(venv)/.build
 checked := -DNNFAST_BUILD_PYTHON=OFF -DNNFAST_BUILD_TESTS=ON -DCMAKE_BUILD_TYPE=Debug
 
 # $(root)/NAME/site is the package and $(root)/NAME/build/ the tests of the engine, both compiled with these settings.
+# What nnfast depends on comes with $(venv)/.installed.
 checked_install = $(pip) install --no-build-isolation --no-deps --upgrade --target $(root)/$(1)/site \
 	-Cbuild-dir=$(root)/$(1)/build -Cinstall.strip=false -Ccmake.build-type=Debug \
 	-Ccmake.define.NNFAST_BUILD_TESTS=ON $(2) .
@@ -134,7 +135,7 @@ sanitize: $(root)/address/.installed $(root)/thread/build.ninja
 $(root)/thread/build.ninja: $(venv)/.dev
 	cmake -S . -B $(@D) $(checked) -DNNFAST_THREADS=native -DNNFAST_SANITIZE=thread
 
-$(root)/address/.installed: $(venv)/.dev $(package) $(wildcard tests/c/*)
+$(root)/address/.installed: $(venv)/.installed $(venv)/.dev $(package) $(wildcard tests/c/*)
 	$(call checked_install,address,-Ccmake.define.NNFAST_SANITIZE=address,undefined,float-cast-overflow)
 	touch $@
 
@@ -172,7 +173,7 @@ coverage-report:
 $(root)/coverage-native/build.ninja: $(venv)/.dev
 	cmake -S . -B $(@D) $(checked) -DNNFAST_THREADS=native -DCMAKE_C_FLAGS=--coverage
 
-$(root)/coverage/.installed: $(venv)/.dev $(package) $(wildcard tests/c/*)
+$(root)/coverage/.installed: $(venv)/.installed $(venv)/.dev $(package) $(wildcard tests/c/*)
 	$(call checked_install,coverage,-Ccmake.define.CMAKE_C_FLAGS=--coverage)
 	touch $@
 
