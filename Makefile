@@ -8,12 +8,18 @@
 #   make bench-train, bench-predict, bench-kernels
 #                    compare training steps, predictions, or the engine's inner loops with other packages;
 #                    BENCH="--help" shows what to choose
+#   make sanitize    the tests of the engine under AddressSanitizer and UBSan, and under ThreadSanitizer
+#   make sanitize-python
+#                    the tests of the package under AddressSanitizer and UBSan
+#   make analyze     the static analyzers of gcc and clang-tidy over csrc/
+#   make coverage    the lines of csrc/ that all tests together reach; fails below 95 %
 #   make wheel-check build the files of a release twice, check them, and run the tests on the installed wheel;
 #                    TESTS="tests/test_package.py" runs only these
 #   make format      write Python files the way `make lint` wants them
 #   make clean       remove build/
 #
 # PYTHON chooses the interpreter: make test PYTHON=python3.13
+# THREADS chooses the engine's threads: make test THREADS=native, in place of OpenMP's
 
 PYTHON ?= python3
 
@@ -24,7 +30,8 @@ ifeq ($(abi),)
 $(error nnfast needs Python 3.11 or later; choose one with make PYTHON=...)
 endif
 
-root := build/$(abi)
+root := build/$(abi)$(THREADS:%=-%)
+threads := $(THREADS:%=-DNNFAST_THREADS=%)
 venv := $(root)/venv
 python := $(venv)/bin/python
 pip := $(python) -m pip --disable-pip-version-check --quiet
@@ -40,7 +47,7 @@ export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/build/zig
 
 benches := bench-train bench-predict bench-kernels
 .PHONY: demo test test-slow lint lint-python lint-c lint-workflows ctest pytest $(benches) bench-native wheel-check \
-	format clean
+	sanitize sanitize-python analyze coverage coverage-report format clean
 .NOTPARALLEL:
 
 demo: $(venv)/.installed
@@ -64,7 +71,8 @@ lint-c: $(root)/c/build.ninja $(root)/clang-x86_64/build.ninja $(root)/clang-aar
 	cmake --build $(root)/clang-aarch64 --target nnfast_core
 
 $(root)/c/build.ninja: $(venv)/.dev
-	cmake -S . -B $(@D) -DNNFAST_BUILD_PYTHON=OFF -DNNFAST_BUILD_TESTS=ON -DNNFAST_BUILD_BENCH=ON -DNNFAST_WERROR=ON
+	cmake -S . -B $(@D) $(threads) -DNNFAST_BUILD_PYTHON=OFF -DNNFAST_BUILD_TESTS=ON -DNNFAST_BUILD_BENCH=ON \
+		-DNNFAST_WERROR=ON
 
 $(root)/clang-%/build.ninja: $(venv)/.dev
 	CC="$(CURDIR)/$(python) -m ziglang cc -target $*-linux-gnu -c" cmake -S . -B $(@D) \
@@ -90,12 +98,73 @@ test-slow: $(venv)/.installed $(root)/c/build.ninja
 $(benches): bench-%: $(root)/bench/.installed bench-native
 	$(root)/bench/bin/python -m bench.$* $(BENCH)
 
-# What bench/native.py loads.
-bench-native: $(root)/bench-native/build.ninja
-	cmake --build $(root)/bench-native --target nnfast_bench
+# What bench/native.py loads: kernels and the FMA peak, for which the choice of threads does not matter.
+bench-native: build/$(abi)/bench-native/build.ninja
+	cmake --build build/$(abi)/bench-native --target nnfast_bench
 
-$(root)/bench-native/build.ninja: $(venv)/.build
+build/$(abi)/bench-native/build.ninja: $(venv)/.build
 	cmake -S . -B $(@D) -DNNFAST_BUILD_PYTHON=OFF -DNNFAST_BUILD_BENCH=ON
+
+# ---- checks beside `make test`: each compiles the engine anew; minutes to half an hour -------------------------------
+
+checked := -DNNFAST_BUILD_PYTHON=OFF -DNNFAST_BUILD_TESTS=ON -DCMAKE_BUILD_TYPE=Debug
+
+# $(root)/NAME/site is the package and $(root)/NAME/build/ the tests of the engine, both compiled with these settings.
+checked_install = $(pip) install --no-build-isolation --no-deps --upgrade --target $(root)/$(1)/site \
+	-Cbuild-dir=$(root)/$(1)/build -Cinstall.strip=false -Ccmake.build-type=Debug \
+	-Ccmake.define.NNFAST_BUILD_TESTS=ON $(2) .
+
+# Only with threads of our own: ThreadSanitizer does not see how OpenMP's wait for each other. gcc 12's needs memory
+# where newer kernels put it elsewhere at random: setarch -R.
+sanitize: $(root)/address/.installed $(root)/thread/build.ninja
+	ctest --test-dir $(root)/address/build --output-on-failure -LE slow
+	cmake --build $(root)/thread
+	setarch -R ctest --test-dir $(root)/thread --output-on-failure -LE slow
+
+$(root)/thread/build.ninja: $(venv)/.dev
+	cmake -S . -B $(@D) $(checked) -DNNFAST_THREADS=native -DNNFAST_SANITIZE=thread
+
+$(root)/address/.installed: $(venv)/.dev $(package) $(wildcard tests/c/*)
+	$(call checked_install,address,-Ccmake.define.NNFAST_SANITIZE=address,undefined,float-cast-overflow)
+	touch $@
+
+# Python itself is not instrumented: the run-time libraries come before it, also in processes that a test starts. What
+# Python and its packages keep until the end is no leak of ours.
+sanitize-python: $(root)/address/.installed bench-native
+	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	PYTHONPATH=$(CURDIR)/$(root)/address/site $(python) -m pytest $(PYTEST)
+
+# gcc reads each file with its own flags, clang-tidy all with the same. What is for another processor or system than
+# x86-64 and Linux is left out. omp.h is gcc's.
+tidied = $(filter-out %_neon.c %_windows.c,$(wildcard csrc/*.c csrc/kernels/*.c))
+tidy_flags = -std=c11 -Icsrc -DNNFAST_HAVE_X86 -mfma -mavx2 -mavx512f -mavx512bw -mavx512dq -mavx512vl \
+	-fopenmp -idirafter $(shell $(CC) -print-file-name=include)
+analyze: $(venv)/.checks
+	cmake -S . -B $(root)/analyze $(checked) -DCMAKE_C_FLAGS=-fanalyzer -DNNFAST_WERROR=ON
+	cmake --build $(root)/analyze
+	$(venv)/bin/clang-tidy --quiet $(tidied) -- $(tidy_flags)
+
+# Tests of the engine run twice, with OpenMP's threads and with our own.
+coverage: $(root)/coverage/.installed $(root)/coverage-native/build.ninja $(venv)/.checks bench-native
+	find $(root)/coverage $(root)/coverage-native -name '*.gcda' -delete
+	ctest --test-dir $(root)/coverage/build --output-on-failure -LE slow
+	cmake --build $(root)/coverage-native
+	ctest --test-dir $(root)/coverage-native --output-on-failure -LE slow
+	PYTHONPATH=$(CURDIR)/$(root)/coverage/site $(python) -m pytest $(PYTEST)
+	$(MAKE) coverage-report
+
+# The lines of a template count once, whichever type and instruction set reached them.
+coverage-report:
+	$(python) -m gcovr --root . --filter csrc/ --merge-mode-functions separate --txt - \
+		--html-details $(root)/coverage/lines.html --fail-under-line 95 $(root)/coverage $(root)/coverage-native
+
+$(root)/coverage-native/build.ninja: $(venv)/.dev
+	cmake -S . -B $(@D) $(checked) -DNNFAST_THREADS=native -DCMAKE_C_FLAGS=--coverage
+
+$(root)/coverage/.installed: $(venv)/.dev $(package) $(wildcard tests/c/*)
+	$(call checked_install,coverage,-Ccmake.define.CMAKE_C_FLAGS=--coverage)
+	touch $@
 
 # Its folder is emptied each time, its tools stay.
 wheel-check: $(root)/wheel-tools/.installed
@@ -129,9 +198,13 @@ $(venv)/.dev: $(venv)/.made pyproject.toml
 	$(pip) install --group dev
 	touch $@
 
+$(venv)/.checks: $(venv)/.dev pyproject.toml
+	$(pip) install --group checks
+	touch $@
+
 # Without build isolation the build folder stays valid, so that only what changed is compiled again.
 $(venv)/.installed: $(venv)/.build $(package)
-	$(pip) install --no-build-isolation -Cbuild-dir=$(root)/wheel .
+	$(pip) install --no-build-isolation -Cbuild-dir=$(root)/wheel $(THREADS:%=-Ccmake.define.NNFAST_THREADS=%) .
 	touch $@
 
 # Those it is compared with, the extra `bench`, have an environment of their own. They are installed one by one, so that
@@ -140,7 +213,8 @@ show_peers := import tomllib; project = tomllib.load(open("pyproject.toml", "rb"
 	print(*project["optional-dependencies"]["bench"])
 $(root)/bench/.installed: $(venv)/.build $(package) bench/constraints.txt
 	$(PYTHON) -m venv $(root)/bench
-	$(pip) wheel --no-deps --no-build-isolation -Cbuild-dir=$(root)/wheel --wheel-dir $(root)/bench .
+	$(pip) wheel --no-deps --no-build-isolation -Cbuild-dir=$(root)/wheel $(THREADS:%=-Ccmake.define.NNFAST_THREADS=%) \
+		--wheel-dir $(root)/bench .
 	$(bench_pip) --force-reinstall --no-deps $(root)/bench/*.whl
 	$(bench_pip) nnfast --group parity
 	for peer in $$($(python) -c '$(show_peers)'); do \

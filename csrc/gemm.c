@@ -177,7 +177,7 @@ static void copy_block(const matmul_job *job, void *dst, nnf_index i, nnf_index 
 /* Rows i .. of C, with the rows of A copied: a chunk at a time, which all panels then read. */
 static void multiply_copied(const matmul_job *job, nnf_gemm *g, nnf_index i, nnf_range panels, int thread)
 {
-    void *block = nnf_at(job->kernels, job->blocks, thread * NNF_ROW_BLOCK * job->block_ld);
+    void *block = nnf_at(job->kernels, job->blocks, (nnf_index)thread * NNF_ROW_BLOCK * job->block_ld);
     g->a = job->block_rows + (nnf_index)thread * NNF_ROW_BLOCK;
     for (nnf_index c = 0; c < chunks_of(job->k); c++) {
         const nnf_range chunk = chunk_of(job->k, c);
@@ -254,7 +254,7 @@ static void lay_out(nnf_arena *arena, matmul_job *job, int n_threads, bool in_pl
     job->rows = in_place ? nnf_take(arena, job->a_columns ? job->k : job->m, 1, sizeof *job->rows) : NULL;
     if (!in_place) {
         job->block_ld = nnf_row_distance(kernels, nnf_min(job->k, CHUNK));
-        job->blocks = nnf_take(arena, n_threads * NNF_ROW_BLOCK, job->block_ld, kernels->size);
+        job->blocks = nnf_take(arena, (nnf_index)n_threads * NNF_ROW_BLOCK, job->block_ld, kernels->size);
         job->block_rows = nnf_take(arena, n_threads, NNF_ROW_BLOCK, sizeof *job->block_rows);
     }
 }
@@ -287,7 +287,7 @@ nnf_status nnf_matmul(nnf_dtype dtype, nnf_index m, nnf_index n, nnf_index k,
     const nnf_index vectors = columns ? k : m;
     for (nnf_index i = 0; in_place && i < vectors; i++)
         job.rows[i] = nnf_at(kernels, A, i * (columns ? cs_a : rs_a));
-    for (nnf_index i = 0; !in_place && i < team * NNF_ROW_BLOCK; i++)
+    for (nnf_index i = 0; !in_place && i < (nnf_index)team * NNF_ROW_BLOCK; i++)
         job.block_rows[i] = nnf_at(kernels, job.blocks, i * job.block_ld);
     nnf_parallel(team, matmul_work, &job);
     nnf_scratch_give(arena.base);

@@ -196,7 +196,7 @@ static void lay_out(nnf_arena *arena, const nnf_config *config, nnf_network *net
         if (layers != NULL)
             layers[l] = layer;
     }
-    const nnf_index block = NNF_BLOCK_ROWS * kernels->panel, few_block = NNF_FEW_COLUMNS * NNF_FEW_BLOCK;
+    const nnf_index block = NNF_BLOCK_ROWS * kernels->panel, few_block = (nnf_index)NNF_FEW_COLUMNS * NNF_FEW_BLOCK;
     const nnf_index scratch_size = block > few_block ? block : few_block;
     const nnf_index x_ld = nnf_row_distance(kernels, config->sizes[0]);
     const bool copies_x = nnf_rows_collide(kernels, config->sizes[0]);

@@ -51,7 +51,7 @@ nnf_index nnf_pace_batches(const nnf_pace *pace, nnf_index batch)
 static void begin_trial(nnf_pace *pace)
 {
     pace->up = pace->size == 1 || (pace->size < pace->wanted && pace->up);
-    pace->trial = pace->up ? (int)nnf_min(2 * pace->size, pace->wanted) : pace->size / 2;
+    pace->trial = pace->up ? (int)nnf_min(2 * (nnf_index)pace->size, pace->wanted) : pace->size / 2;
     pace->tried = (nnf_tally){0};
 }
 

@@ -40,12 +40,12 @@ static void activate_groups(const forward_job *job, int activation, nnf_index m,
 static void forward_block(const forward_job *job, int thread, nnf_index begin, nnf_index m)
 {
     const nnf_kernels *kernels = job->kernels;
-    const void **rows = job->rows + thread * 3 * job->block;
+    const void **rows = job->rows + (nnf_index)thread * 3 * job->block;
     const nnf_index n_out = job->layers[job->n_layers - 1].W.n_columns;
     void *out = nnf_at(kernels, job->out, begin * n_out);
     void *buffer[2];
     for (nnf_index b = 0; b < 2; b++) {
-        buffer[b] = nnf_at(kernels, job->buffers, (thread * 2 + b) * job->block * job->ld);
+        buffer[b] = nnf_at(kernels, job->buffers, ((nnf_index)thread * 2 + b) * job->block * job->ld);
         for (nnf_index i = 0; i < m; i++)
             rows[(1 + b) * job->block + i] = nnf_at(kernels, buffer[b], i * job->ld);
     }

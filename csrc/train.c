@@ -318,7 +318,7 @@ static cut cut_of(const nnf_network *network, int l, int n_threads)
     const bool sparse = l == 0 && network->sparse; /* one block a strip: see find_segments */
     /* A small layer is cut finer, or one of two threads would get two thirds of it. */
     const nnf_index blocks = layer->n_blocks * nnf_n_panels(network->kernels, layer->n_out);
-    const bool fine = n_threads > 1 && blocks < 8 * n_threads;
+    const bool fine = n_threads > 1 && blocks < 8 * (nnf_index)n_threads;
     return (cut){
         .strip = sparse ? NNF_BLOCK_ROWS : 4 * NNF_BLOCK_ROWS,
         .rows = NNF_BLOCK_ROWS,
@@ -382,7 +382,7 @@ static void pass(epoch_job *job, nnf_index first, nnf_index batch, nnf_team *tea
 {
     const nnf_range rows = nnf_share(batch, 2, thread, n_threads); /* by tiles of 6, 200 rows were 102 and 98 */
     point_to_rows(job, first, rows);
-    if (n_threads > 1 && batch < FEW_ROWS * n_threads)
+    if (n_threads > 1 && batch < FEW_ROWS * (nnf_index)n_threads)
         pass_by_columns(job, batch, team, thread, n_threads);
     else
         pass_by_rows(job, rows, thread);
@@ -403,7 +403,7 @@ static double update(const epoch_job *job, nnf_index n_steps, nnf_index batch, d
         .rate = epoch->rates == NULL ? 0 : epoch->rates[n_steps],
         .gradient_rate = epoch->gradient_rates == NULL ? 0 : epoch->gradient_rates[n_steps],
         .reach = epoch->reaches == NULL ? 0 : epoch->reaches[n_steps],
-        .decay = epoch->decays == NULL ? 0 : epoch->decays[n_steps],
+        .decay = epoch->decays == NULL || !stepping ? 0 : epoch->decays[n_steps],
         .alpha = network->alpha,
         .l1 = network->l1 / weight,
         .clip = stepping ? network->clip_value : 0,

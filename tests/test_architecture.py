@@ -251,7 +251,7 @@ ARROWS = {
     ),
     "_classifier": ({"_base", "_network", "ops"}, {"numpy", "sklearn"}),
     "_regressor": ({"_base", "_network", "_validation"}, {"numpy", "sklearn"}),
-    "_perceptron": ({"_core", "_kept", "_network", "ops"}, {"numpy", "scipy", "sklearn"}),
+    "_perceptron": ({"_core", "_kept", "_network", "_resuming", "ops"}, {"numpy", "scipy", "sklearn"}),
     "_displays": ({"_core", "_network"}, {"numpy", "sklearn"}),
     # The classes whose objects a file may hold are named there, and imported when they are needed.
     "_files": ({"_kept"}, {"numpy", "safetensors", "scipy"}),

@@ -1,52 +1,27 @@
-"""nnfast when things go wrong: no memory, arguments that make no sense, weights that are no numbers, Ctrl-C, forks, and
-several threads or processes at once. Nothing may crash; what was there before must work afterwards.
+"""The engine without memory and with arguments that make no sense. Nothing may crash or leak; what was there before
+must work afterwards.
 
-Bad parameters and bad data of the estimators: test_estimators.py, test_perceptron.py. Of the network: test_network.py.
+Sizes: test_sizes.py. Ctrl-C: test_interruptions.py. Forks: test_processes.py. Several threads: test_concurrency.py. NaN
+and its kin: test_odd_numbers.py. Bad parameters and bad data of the estimators: test_estimators.py, test_perceptron.py.
+Of the network: test_network.py.
 """
 
 import ast
+import copy
 import ctypes
 import gc
 import inspect
-import os
-import subprocess
+import pickle
 import sys
-import textwrap
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-import sklearn.linear_model
-import sklearn.neural_network
-from joblib import Parallel, delayed, parallel_config
 from sklearn.base import clone
-from sklearn.datasets import load_digits
-from sklearn.model_selection import cross_validate
 
 import nnfast
 from nnfast import MLP, MLPClassifier, MLPRegressor, Perceptron, _core, ops
-
-linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc or limits the address space")
-
-
-def bits(model):
-    """Of the weights, as they are now."""
-    if isinstance(model, Perceptron):
-        return model.coef_.tobytes(), model.intercept_.tobytes()
-    return [w.tobytes() for w in model.coefs_ + model.intercepts_]
-
-
-def in_a_process(function, **environment):
-    """Runs a function that imports what it needs, in a process of its own. It must end well; what it printed comes
-    back. Ten minutes are for a process that hangs."""
-    code = textwrap.dedent(inspect.getsource(function)) + f"\n{function.__name__}()\n"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | environment, timeout=600
-    )
-    assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
-    return done.stdout.split()
-
+from processes import DIGITS, MODELS, bits, digits, in_a_process, linux_only
 
 # ---- no memory -------------------------------------------------------------------------------------------------------
 
@@ -223,6 +198,65 @@ def test_a_network_without_memory_stays_as_it_was(method, n_allocations):
     assert bits(network) == bits(untouched)
 
 
+def picture(model):
+    """All that an estimator knows."""
+    return {name: pickle.dumps(value) for name, value in vars(model).items()}
+
+
+CALLS = {
+    "fit": lambda model, X, y: model.fit(X, y),
+    "fit of other layers and data": lambda model, X, y: model.set_params(hidden_layer_sizes=7).fit(X[:, :9], y > 4),
+    "warm start": lambda model, X, y: model.set_params(warm_start=True).fit(X, y),
+    "partial_fit": lambda model, X, y: model.partial_fit(X, y),
+    "resume": lambda model, X, y: model.set_params(max_iter=4).fit(X, y, resume=True),
+    "L-BFGS": lambda model, X, y: model.set_params(solver="lbfgs").fit(X, y),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_an_estimator_whose_fit_has_no_memory_stays_as_it_was(kind, name):
+    X, y = DIGITS.data[:100] / 16, DIGITS.target[:100]
+    model = kind(hidden_layer_sizes=(5,), max_iter=2, random_state=0, averaging="ema", averaging_start=0).fit(X, y)
+    same = copy.deepcopy(model)
+    parameters, before = model.get_params(), picture(model)
+    _core.fail_allocation(0)
+    with pytest.raises(MemoryError):
+        CALLS[name](model, X, y)
+    _core.fail_allocation(-1)
+    assert picture(model.set_params(**parameters)) == before
+    for _ in range(2):
+        assert bits(CALLS[name](model, X, y)) == bits(CALLS[name](same, X, y))
+    assert picture(model).keys() == picture(same).keys()
+
+
+@pytest.mark.parametrize("averaging", [None, "swa"])
+def test_memory_that_ends_in_the_midst_of_a_fit(averaging):
+    """It is needed at the end of each epoch, to judge it: the epoch counts when it has been judged."""
+    X, y = DIGITS.data / 16, DIGITS.target
+    options = {"early_stopping": True, "averaging": averaging, "averaging_start": 0}
+    model = MLPClassifier((5,), max_iter=4, random_state=0, **options)
+    whole = clone(model).fit(X, y)
+    for n_done in range(3):
+        _core.fail_allocation(1 + n_done)
+        with pytest.raises(MemoryError):
+            model.fit(X, y)
+        assert model.n_iter_ == len(model.loss_curve_) == n_done
+        assert model.fit(X, y, resume=True).validation_scores_ == whole.validation_scores_
+        assert bits(model) == bits(whole)
+
+
+@pytest.mark.parametrize("name", ["classifier, small", "perceptron"])
+def test_an_estimator_that_has_refused_data_stays_as_it_was(name):
+    """Other features, and one class only: that is found when the number of features has been looked at."""
+    model = clone(MODELS[name]).fit(*digits(name))
+    before = picture(model)
+    for X, y, refused in ((DIGITS.data[:, :9], DIGITS.target * np.nan, "NaN"), (DIGITS.data[:1, :9], ["a"], "a|one")):
+        with pytest.raises(ValueError, match=refused):
+            model.fit(X, y)
+        assert picture(model) == before
+
+
 def test_ops_without_memory():
     for call in (lambda: ops.matmul(X, COEFS[0]), lambda: ops.linear(MANY, np.ones((6, 50)))):
         n_failed, got = failures(call)
@@ -266,49 +300,6 @@ def test_a_failed_call_leaks_nothing(name):
     fail(2000)
     # The least that the engine allocates is 64 bytes; if but every second call lost them, 64 KB would be gone.
     assert bytes_in_use() - before < 32e3
-
-
-def test_sizes_that_no_memory_can_hold():
-    """Each product of sizes, with the largest numbers that the binding takes: refused before anything is allocated."""
-    largest = 2**63 - 1
-
-    def network(sizes, **options):
-        return _core.Network("d", sizes, ["relu"] * (len(sizes) - 2) + ["identity"], "squared_error", "adam", **options)
-
-    for size in (largest, largest - 7, 2**62, 2**61, 2**60 + 1):
-        for sizes in ([size, size], [1, size], [size, 1], [1, size, 1], [1, 1, size], [2**31, 2**31, 2**31]):
-            with pytest.raises(MemoryError, match="larger than the address space"):
-                network(sizes)
-        with pytest.raises(MemoryError, match="larger than the address space"):
-            network([1, 1], max_batch=size)
-    with pytest.raises(MemoryError, match="larger than the address space"):
-        network([2**40, 2**20], n_threads=2**31 - 1)
-    with pytest.raises(OverflowError):
-        network([largest + 1, 1])
-
-    out = np.zeros((1, 1))
-    for k, message in ((2**59, "larger than the address space"), (2**50, "not enough memory")):
-        row, column = np.broadcast_to(1.0, (1, k)), np.broadcast_to(1.0, (k, 1))
-        with pytest.raises(MemoryError, match=message):
-            _core.matmul(row, column, out, 1)
-        with pytest.raises(MemoryError, match=message):
-            ops.matmul(row, column)
-    assert out == 0
-
-
-@pytest.mark.parametrize("sizes", [(2**62,), (2**44,), (3, 2**44), (2**44, 3), (10**30,)])
-@pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
-def test_hidden_layers_that_no_memory_can_hold(name, sizes):
-    """scikit-learn's own error, for the same weights are drawn; then a fit of sensible size."""
-    X, y = RNG.standard_normal((20, 3)), np.arange(20) % 2
-    errors = []
-    for package in (nnfast, sklearn.neural_network):
-        model = getattr(package, name)(hidden_layer_sizes=sizes, max_iter=2, random_state=0)
-        with pytest.raises((ValueError, MemoryError, OverflowError)) as caught:
-            model.fit(X, y)
-        errors.append((caught.type, str(caught.value)))
-        assert model.set_params(hidden_layer_sizes=(4,)).fit(X, y).predict(X).shape == (20,)
-    assert errors[0] == errors[1]
 
 
 def fits_in_little_memory():
@@ -709,316 +700,6 @@ def test_a_network_takes_whole_sizes_only():
         with pytest.raises((TypeError, ValueError)):
             MLP(sizes)
     assert MLP(np.array([2, 1])).layer_sizes == (2, 1)
-
-
-# ---- weights that are no numbers -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("hidden", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
-def test_nan_and_infinity_in_the_weights_are_seen(name, hidden):
-    """Where scikit-learn's prediction is NaN or infinite, so is nnfast's, and nowhere else."""
-    rng = np.random.default_rng(3)
-    X, y = rng.standard_normal((50, 6)), np.arange(50) % 3
-    X[::3, 2] = 0  # 0 times infinity
-    n_seen = 0
-    for activation in ("identity", "logistic", "tanh", "relu"):
-        models = [
-            getattr(package, name)(hidden_layer_sizes=(7, 5), activation=activation, max_iter=2, random_state=0).fit(
-                X, y
-            )
-            for package in (nnfast, sklearn.neural_network)
-        ]
-        for part, layer, index in [("coefs_", 0, (2, 3)), ("coefs_", 2, (1, 0)), ("intercepts_", 1, (4,))]:
-            outputs = []
-            for model in models:
-                kept = getattr(model, part)[layer][index]
-                getattr(model, part)[layer][index] = hidden
-                with np.errstate(all="ignore"):
-                    outputs.append(getattr(model, "predict_proba", model.predict)(X))
-                getattr(model, part)[layer][index] = kept
-            np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-9, atol=1e-12)
-            n_seen += not np.isfinite(outputs[0]).all()
-        np.testing.assert_allclose(models[0].predict(X), models[1].predict(X), rtol=1e-6)
-    assert n_seen >= 3
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_nan_in_training_spreads_and_stops_nothing(isa, dtype):
-    rng = np.random.default_rng(4)
-    X, Y = rng.standard_normal((30, 5)), rng.standard_normal((30, 2))
-    for place in ("X", "Y", "weights"):
-        network = MLP((5, 20, 2), activation="tanh", dtype=dtype, random_state=0)
-        x, y = X.copy(), Y.copy()
-        {"X": x, "Y": y, "weights": network.coefs_[0]}[place][1, 1] = np.nan
-        assert np.isnan(network.loss(x, y)) and np.isnan(network.train_epoch(x, y, 10))
-        assert np.isnan(network.coefs_[1]).any() and np.isnan(network.forward(X)).any()
-
-
-# ---- Ctrl-C ----------------------------------------------------------------------------------------------------------
-
-
-def interruptions():
-    import os
-    import signal
-    import sys
-    import threading
-    import time
-    import warnings
-
-    import numpy as np
-
-    from nnfast import MLP, MLPClassifier, Perceptron
-
-    main = threading.main_thread().ident
-
-    def press_ctrl_c(inside):
-        """As soon as the main thread is in C below the Python function of this name: seen there, then seen again."""
-
-        def watch():
-            seen = 0
-            while seen < 2:
-                time.sleep(0.05)
-                seen = seen + 1 if sys._current_frames()[main].f_code.co_name == inside else 0
-            os.kill(os.getpid(), signal.SIGINT)
-
-        threading.Thread(target=watch, daemon=True).start()
-
-    def interrupted(inside, call):
-        press_ctrl_c(inside)
-        try:
-            call()
-        except KeyboardInterrupt:
-            return True
-        return False
-
-    def same(a, b):
-        return all((x == y).all() for x, y in zip(a.coefs_ + a.intercepts_, b.coefs_ + b.intercepts_, strict=True))
-
-    # Each of these calls would go on for more than ten seconds (scalar kernels, at most two threads).
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((200_000, 10)).astype(np.float32)
-    Y = X[:, :1].copy()
-
-    # Many small steps. The weights are those after one of them, and training goes on from there.
-    options = {"activation": "tanh", "random_state": 0, "n_jobs": 2}
-    network, replay = (MLP((10, 250, 250, 1), **options) for _ in range(2))
-    assert interrupted("epoch", lambda: network.train_epoch(X, Y, 1))
-    n_steps = 0
-    with replay.training(1) as training:
-        while not all((a == b).all() for a, b in zip(training.snapshot()[0], network.coefs_, strict=True)):
-            training.epoch(X, Y, 1, np.array([n_steps]))
-            n_steps += 1
-    assert 0 < n_steps < len(X)
-    assert same(network, replay)
-    rest = np.arange(n_steps, n_steps + 5)
-    network.train_epoch(X, Y, 1, rest)
-    replay.train_epoch(X, Y, 1, rest)
-    went_on = same(network, replay), network.n_steps_ == replay.n_steps_
-
-    # One step of very many rows: nothing has happened yet.
-    network, untouched = (MLP((10, 300, 300, 1), **options) for _ in range(2))
-    assert interrupted("epoch", lambda: network.train_epoch(X, Y, 100_000))
-    assert same(network, untouched) and network.n_steps_ == 0
-
-    # A prediction: the last rows were not reached.
-    out = np.full((len(X), 1), np.nan, np.float32)
-    assert interrupted("forward", lambda: network.forward(X, out=out))
-    assert np.isfinite(out[0, 0]) and np.isnan(out[-1, 0])
-    assert np.isfinite(network.forward(X[:100])).all()
-    with network.training(10) as training:
-        assert interrupted("forward", lambda: training.forward(X))
-        assert (training.forward(X[:100]) == network.forward(X[:100])).all()
-
-    # The estimators. A fit that is interrupted in its first epoch ends well, as scikit-learn's does.
-    y = Y[:, 0] > 0
-    for early_stopping in (False, True):
-        model = MLPClassifier((250, 250), batch_size=1, random_state=0, n_jobs=2, early_stopping=early_stopping)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            assert not interrupted("epoch", lambda model=model: model.fit(X, y))
-        assert [str(w.message) for w in caught] == ["Training interrupted by user."]
-        assert model.n_iter_ == 0 and model.loss_curve_ == []
-        assert model.predict(X[:50]).shape == (50,)
-    assert interrupted("forward", lambda: model.predict(X))
-    assert model.predict(X[:50]).shape == (50,)
-    model.set_params(max_iter=1, early_stopping=False, batch_size=50)
-    warnings.simplefilter("ignore")
-    assert model.fit(X[:100], y[:100]).n_iter_ == 1
-
-    neuron = Perceptron(max_iter=10**9, tol=None)
-    assert interrupted("_run_epochs", lambda: neuron.fit(X, y))
-    neuron.set_params(max_iter=5).fit(X, y)
-    assert neuron.score(X, y) > 0.9
-    print(*went_on)
-
-
-@pytest.fixture(scope="module")
-def after_interruptions():
-    return in_a_process(interruptions, NNFAST_ISA="scalar")
-
-
-def test_ctrl_c_stops_what_takes_long_and_leaves_it_usable(after_interruptions):
-    assert len(after_interruptions) == 2
-
-
-def test_training_goes_on_after_ctrl_c_as_if_nothing_had_been(after_interruptions):
-    """Adam counts its steps, also those before the interruption."""
-    assert after_interruptions == ["True", "True"]
-
-
-# ---- forks, processes, threads ---------------------------------------------------------------------------------------
-
-
-def forks():
-    import os
-    import signal
-    import threading
-
-    import numpy as np
-
-    from nnfast import MLP, _core
-
-    rng = np.random.default_rng(0)
-    X, Y = rng.standard_normal((600, 100)), rng.standard_normal((600, 3))
-
-    def work():
-        """Bits of a fit and of a prediction that are worth several threads."""
-        network = MLP((100, 200, 150, 3), activation="tanh", dtype="float64", random_state=0)
-        network.train_epoch(X, Y, 300)
-        return network.forward(X).tobytes() + b"".join(w.tobytes() for w in network.coefs_)
-
-    def child_agrees(generations=1):
-        pid = os.fork()
-        if pid == 0:
-            signal.alarm(60)  # for a child that hangs
-            right = _core.max_threads() == n_in_child and work() == expected and work() == expected
-            os._exit(0 if right and (generations == 1 or child_agrees(generations - 1)) else 1)
-        return os.waitpid(pid, 0)[1] == 0
-
-    n_in_child = 1 if _core.threads_backend() == "openmp" else _core.max_threads()
-    n_threads = len(os.listdir("/proc/self/task"))
-    expected = work()
-    if _core.max_threads() > 1:
-        assert len(os.listdir("/proc/self/task")) > n_threads, "nothing was computed by several threads"
-    for _ in range(3):
-        assert child_agrees(generations=2)
-        assert work() == expected
-
-    # While another thread is in the middle of it.
-    stop = threading.Event()
-    results = set()
-
-    def keep_working():
-        while not stop.is_set():
-            results.add(work())
-
-    thread = threading.Thread(target=keep_working)
-    thread.start()
-    try:
-        for _ in range(5):
-            assert child_agrees()
-    finally:
-        stop.set()
-        thread.join()
-    assert results == {expected}
-
-
-@linux_only
-def test_a_forked_child_gives_the_same_bits():
-    """Alone, where OpenMP's threads have stayed with its parent; with native threads, on new ones."""
-    in_a_process(forks)
-
-
-def fork_beside_another_user_of_openmp():
-    import ctypes
-    import os
-    import signal
-
-    import numpy as np
-
-    from nnfast import MLP
-
-    with open("/proc/self/maps") as file:
-        runtime = {line.split()[-1] for line in file if "libgomp" in line}
-    if not runtime:
-        print("none")
-        return
-    # Somebody else's parallel region: two threads that call abs().
-    work = ctypes.cast(ctypes.CDLL(None).abs, ctypes.c_void_p)
-    ctypes.CDLL(runtime.pop()).GOMP_parallel(work, None, 2, 0)
-    pid = os.fork()
-    if pid == 0:
-        signal.alarm(20)  # for a child that hangs
-        MLP((300, 300, 3), random_state=0).train_epoch(np.ones((400, 300)), np.ones((400, 3)), 400)
-        os._exit(0)
-    assert os.waitpid(pid, 0)[1] == 0, "the child waits for threads that the fork has left behind"
-
-
-@linux_only
-def test_a_fork_before_the_first_call():
-    """Another library has used the same OpenMP; nnfast was imported, but not called yet."""
-    if in_a_process(fork_beside_another_user_of_openmp) == ["none"]:
-        pytest.skip("this build does not use GNU OpenMP")
-
-
-DIGITS = load_digits()
-MODELS = {
-    "classifier": MLPClassifier((150, 50), batch_size=400, max_iter=2, random_state=0),
-    "classifier, small": MLPClassifier((20,), activation="tanh", max_iter=3, random_state=1, early_stopping=True),
-    "regressor": MLPRegressor(hidden_layer_sizes=(120,), solver="sgd", batch_size=300, max_iter=2, random_state=2),
-    "single": MLPClassifier((100,), max_iter=2, random_state=3),
-    "perceptron": Perceptron(max_iter=5, tol=None, random_state=4),
-    "delta rule": Perceptron(activation="tanh", eta0=0.01, max_iter=3, tol=None, random_state=5),
-}
-
-
-def digits(name):
-    X = (DIGITS.data - 5) / 6
-    return (X.astype(np.float32) if name == "single" else X), DIGITS.target
-
-
-def test_threads_that_fit_and_predict_at_once():
-    """All the same bits as alone. Warnings, whose filters belong to all threads, are left to the main thread."""
-    expected = {name: clone(model).fit(*digits(name)) for name, model in MODELS.items()}
-    predictions = {name: model.predict(digits(name)[0]) for name, model in expected.items()}
-    products = ops.matmul(DIGITS.data.T, DIGITS.data)
-
-    def work(name):
-        model = clone(MODELS[name])
-        model.fit(*digits(name))
-        shared = expected[name].predict(digits(name)[0])  # an estimator that all threads use
-        return bits(model), shared, ops.matmul(DIGITS.data.T, DIGITS.data)
-
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-4)
-    try:
-        with ThreadPoolExecutor(6) as pool:
-            results = [(name, pool.submit(work, name)) for _ in range(3) for name in MODELS]
-            for name, result in results:
-                found, predicted, product = result.result()
-                assert found == bits(expected[name]), name
-                np.testing.assert_array_equal(predicted, predictions[name], err_msg=name)
-                np.testing.assert_array_equal(product, products)
-    finally:
-        sys.setswitchinterval(interval)
-
-
-def test_processes_of_joblib():
-    """Large arrays reach its workers as read-only memory maps."""
-    X, y = np.tile(DIGITS.data, (2, 1)), np.tile(DIGITS.target, 2)
-    assert X.nbytes > 1e6, "joblib maps what is larger than a megabyte"
-    models = [MODELS["classifier"], MODELS["perceptron"]]
-    with parallel_config("loky", n_jobs=2):
-        fitted = Parallel()(delayed(model.fit)(X, y) for model in map(clone, models))
-        folds = cross_validate(models[0], X, y, cv=2, return_estimator=True)
-    for model, other in zip(models, fitted, strict=True):
-        here = clone(model).fit(X, y)
-        assert bits(other) == bits(here)
-        np.testing.assert_array_equal(other.predict(X), here.predict(X))
-    alone = cross_validate(models[0], X, y, cv=2, return_estimator=True)
-    assert [bits(m) for m in folds["estimator"]] == [bits(m) for m in alone["estimator"]]
-    np.testing.assert_array_equal(folds["test_score"], alone["test_score"])
 
 
 @linux_only

@@ -565,6 +565,21 @@ def test_a_generator_with_an_index_of_its_own(saved, path):
             load(path)
 
 
+def test_a_small_file_that_claims_a_wide_matrix(path):
+    """Predicting would ask for memory that no machine has."""
+    X, y = load_digits(n_class=2, return_X_y=True)
+    save(Perceptron(penalty="l1", max_iter=5, tol=None).fit(X, y).sparsify(), path)
+    metadata, arrays, model = contents(path)
+    for width, fits in ((2**31 - 1, True), (2**31, False), (10**12, False)):
+        model["attributes"]["n_features_in_"] = model["attributes"]["coef_"]["csr"][-1][1] = width
+        forge(path, metadata, arrays, model)
+        if fits:
+            assert load(path).coef_.shape == (1, width)
+        else:
+            with pytest.raises(ModelFileError, match="at most 2147483647 features"):
+                load(path)
+
+
 def test_a_file_of_an_older_nnfast_has_fewer_parameters(saved, path):
     metadata, arrays, model = contents(saved[1])
     del model["attributes"]["label_smoothing"]

@@ -306,3 +306,14 @@ def test_a_step_reads_the_sparse_rows_of_its_batch_alone():
         network.step_forward(rows, np.arange(3, 6), raw)
     with pytest.raises(ValueError, match="out of range"):
         network.train_epoch(rows, np.ones((6, 2)), None, 3, np.ones(2))
+
+
+@pytest.mark.parametrize("l1", [0.0, 0.1])
+def test_gradients_alone_change_no_weight(l1):
+    """Not even a -0, and whatever decay a step would have had."""
+    network = _core.Network("d", [2, 2], ["identity"], "squared_error", "sgd", l1=l1, max_batch=3, keep_gradients=True)
+    before, after = np.array([[1.0, -0.0], [0.0, -2.0]]), np.empty((2, 2))
+    network.load(_core.PARAMETERS, [before], [np.ones(2)])
+    network.step_backward(np.ones((3, 2)), None, np.ones((3, 2)), 0.0, 0.0, rate=0.1, decay=0.5, learning=False)
+    network.store(_core.PARAMETERS, [after], [np.empty(2)])
+    assert after.tobytes() == before.tobytes()

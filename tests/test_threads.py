@@ -1,6 +1,6 @@
 """How many threads a call uses, who may limit them, and that the GIL is free meanwhile.
 
-What a fork does to threads is in test_faults.py.
+What a fork does to threads is in test_processes.py.
 
 The size of a team is counted, not believed: threads are kept, so the operating system's list of them grows by the
 largest team so far, less the calling thread. That, and a limit in the environment, needs a fresh process each time.

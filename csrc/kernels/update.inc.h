@@ -172,7 +172,7 @@ NNF_INLINE void V(each_weight)(V(rule) *rule, int n_states, int plain, const nnf
             if (!plain)
                 vg = V(clamp)(vg, limit);
             VT next = rule(&s, V(mul)(keep, vw), vg, &vs1, &vs2, &reach);
-            if (!plain)
+            if (!plain && rule != V(gradient)) /* which leaves -0 as it is, too */
                 next = V(shrink)(next, V(mul)(reach, s.l1));
             V(store)(w + j, next);
             if (n_states > 0)

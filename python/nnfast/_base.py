@@ -59,7 +59,7 @@ from nnfast._network import (
     is_sound,
     reshuffle,
 )
-from nnfast._resuming import Mark, Unfinished
+from nnfast._resuming import Attempt, Mark, Unfinished
 from nnfast._schedules import NAMES, ConstantRate, schedule_for
 from nnfast._validation import Part, Sample, hold_out, mean_loss
 
@@ -360,6 +360,21 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
         validation: tuple[Any, Any, Any] = (None,) * 3,
         resumed: Unfinished | None = None,
     ) -> Self:
+        known = vars(self)
+        with Attempt(self, known.get("_network"), known.get("_average")) as attempt:
+            self._learn(X, y, sample_weight, incremental, validation, resumed, attempt)
+        return self
+
+    def _learn(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        incremental: bool,
+        validation: tuple[Any, Any, Any],
+        resumed: Unfinished | None,
+        attempt: Attempt,
+    ) -> None:
         hidden_layer_sizes = self._hidden_layer_sizes()
         stochastic = self.solver in STOCHASTIC_SOLVERS
         schedule = schedule_for(self)
@@ -432,9 +447,9 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
                 rows, held_out = hold_out(X, Y, weights, self.validation_fraction, rng, stratify)
             judges = None if held_out is None else _sample(network.dtype, *held_out)
             learned = _sample(network.dtype, X, self._training_target(Y), weights)
-            self._train(network, learned, rows, judges, rng, tasks, resumed)
+            self._train(network, learned, rows, judges, rng, tasks, resumed, attempt)
         else:
-            self._minimise(network, _sample(network.dtype, X, self._training_target(Y), weights), tasks)
+            self._minimise(network, _sample(network.dtype, X, self._training_target(Y), weights), tasks, attempt)
 
         if not all(np.isfinite(w).all() for w in self.coefs_ + self.intercepts_):
             raise ValueError(
@@ -443,7 +458,6 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
             )
         if tasks is not None:
             tasks.finish()
-        return self
 
     def _check_data(self, X: Any, y: Any, reset: bool, dtype: Any) -> tuple[Any, Array]:
         """X of this dtype (of several: its own or the first) in C order, or as CSR; y of one or two dimensions."""
@@ -663,6 +677,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
         rng: np.random.RandomState,
         tasks: _Tasks | None,
         resumed: Unfinished | None,
+        attempt: Attempt,
     ) -> None:
         """Run epochs until training stops improving, a limit is reached, a callback asks to stop, or Ctrl-C.
 
@@ -704,6 +719,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
         converged = interrupted = False
         with network.training(batch_size, sparse=isinstance(sample.rows, SparseRows)) as training:
             judged: Training | Average = training if average is None or not average.begun else average
+            attempt.begun = True
             try:
                 while self.n_iter_ < self.max_iter:
                     if tasks is not None:
@@ -829,9 +845,10 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
 
     # ---- L-BFGS --------------------------------------------------------------------------------------------------
 
-    def _minimise(self, network: MLP, sample: Sample, tasks: _Tasks | None) -> None:
-        """Let SciPy's L-BFGS-B find the weights; Ctrl-C leaves those of the last iteration."""
+    def _minimise(self, network: MLP, sample: Sample, tasks: _Tasks | None, attempt: Attempt) -> None:
+        """Let SciPy's L-BFGS-B find the weights; what cuts it short leaves those of the last iteration."""
         objective = Objective(network, sample.rows, sample.Y, sample.weights)
+        attempt.begun = True
         theta, norm, stopped = objective.start, np.nan, False
         time = perf_counter()
         deadline = self._deadline(time)
@@ -870,7 +887,8 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
                 self.n_iter_ = _check_optimize_result("lbfgs", result, self.max_iter)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)
-        self.coefs_, self.intercepts_ = weights()
+        finally:
+            self.coefs_, self.intercepts_ = weights()
 
     # ---- predict -------------------------------------------------------------------------------------------------
 

@@ -670,12 +670,15 @@ def both_classes(out):
 
 @cython.final
 cdef class Network:
-    """A network in training: packed parameters and optimizer state in the engine. One thread at a time may use it."""
+    """A network in training: packed parameters and optimizer state in the engine, and its memory for the step that it
+    is in. So there is one step at a time: RuntimeError for another, of another thread or from below a signal handler.
+    """
 
     cdef nnf_network *network
     cdef _Description description
     cdef _Data held
     cdef double *dropout
+    cdef bint stepping
     cdef nnf_progress reached  # by the last epoch
     cdef readonly nnf_index steps  # taken since this network was made
 
@@ -740,6 +743,15 @@ cdef class Network:
             status = nnf_network_forward(self.network, &x.rows, y.buffer.buf, _poll)
         _check(status)
 
+    cdef int _begin_step(self) except -1:
+        cdef bint stepping
+        with cython.critical_section(self):
+            stepping = self.stepping
+            self.stepping = True
+        if stepping:
+            raise RuntimeError("the network is in use: a call that trains it, or computes its gradients, has not ended")
+        return 0
+
     cdef _Data _data(self, X, Y, weights):
         cdef _Description d = self.description
         return _Data(X, Y, weights, d.format, d.sizes[0], d.sizes[d.config.n_layers])
@@ -756,7 +768,6 @@ cdef class Network:
         cdef _Epoch epoch
         cdef nnf_status status
         data, penalty, norms, rows, steps = (0, 0, 0, 0, 0) if begun is None else begun
-        self.reached = nnf_progress(data, penalty, norms, rows, steps)
         epoch = _Epoch(self._data(X, Y, weights), order, batch_size, noise)
         epoch.epoch.rates = epoch.of_batches(rates, "rates")
         epoch.epoch.gradient_rates = NULL
@@ -768,11 +779,14 @@ cdef class Network:
             epoch.epoch.reaches = epoch.of_batches(reaches, "reaches")
         if decays is not None:
             epoch.epoch.decays = epoch.of_batches(decays, "decays")
+        self._begin_step()
+        self.reached = nnf_progress(data, penalty, norms, rows, steps)
         try:
             with nogil:
                 status = nnf_network_train_epoch(self.network, &epoch.epoch, &self.reached)
         finally:
             self.steps += self.reached.steps - steps
+            self.stepping = False
         _check(status)
         return self.reached.data, self.reached.penalty, self.reached.steps
 
@@ -794,8 +808,12 @@ cdef class Network:
         cdef _View r = self._raw(raw, "raw", batch.epoch.n, True)
         cdef double penalty
         cdef nnf_status status
-        with nogil:
-            status = nnf_network_step_forward(self.network, &batch.epoch, learning, r.buffer.buf, &penalty)
+        self._begin_step()
+        try:
+            with nogil:
+                status = nnf_network_step_forward(self.network, &batch.epoch, learning, r.buffer.buf, &penalty)
+        finally:
+            self.stepping = False
         _check(status)
         return penalty
 
@@ -812,8 +830,12 @@ cdef class Network:
         cdef double n = batch.epoch.n
         cdef nnf_status status
         batch.step[0], batch.step[1], batch.step[2], batch.step[3] = rate, gradient_rate, reach, decay
-        with nogil:
-            status = nnf_network_step_backward(self.network, &batch.epoch, learning, g.buffer.buf, &reached)
+        self._begin_step()
+        try:
+            with nogil:
+                status = nnf_network_step_backward(self.network, &batch.epoch, learning, g.buffer.buf, &reached)
+        finally:
+            self.stepping = False
         _check(status)
         if reached.steps > self.reached.steps:
             reached.data += n * loss
@@ -834,13 +856,20 @@ cdef class Network:
 
     def gradients(self, X, Y, weights=None):
         """(data, penalty): sums over the rows. The gradients of their mean wait for store(GRADIENTS, ...)."""
-        cdef _Data data = self._data(X, Y, weights)
+        cdef nnf_progress loss = self._gradients(self._data(X, Y, weights))
+        return loss.data, loss.penalty
+
+    cdef nnf_progress _gradients(self, _Data data) except *:
         cdef nnf_progress loss
         cdef nnf_status status
-        with nogil:
-            status = nnf_network_gradients(self.network, &data.data, _poll, &loss)
+        self._begin_step()
+        try:
+            with nogil:
+                status = nnf_network_gradients(self.network, &data.data, _poll, &loss)
+        finally:
+            self.stepping = False
         _check(status)
-        return loss.data, loss.penalty
+        return loss
 
     def hold(self, X, Y, weights=None):
         """The data that `value` means from now on; held."""
@@ -848,16 +877,12 @@ cdef class Network:
 
     def value(self, theta, gradient):
         """As load(PARAMETERS), gradients and store(GRADIENTS) with all parameters in one vector, contiguous."""
-        cdef _Data data = self.held
         cdef nnf_progress loss
-        cdef nnf_status status
-        if data is None:
+        if self.held is None:
             raise ValueError("no data are held yet")
         cdef _View point = self.description.flat(theta, "theta", False)
         _check(nnf_network_load(self.network, NNF_PARAMETERS, <const void *const *>self.description.pointers))
-        with nogil:
-            status = nnf_network_gradients(self.network, &data.data, _poll, &loss)
-        _check(status)
+        loss = self._gradients(self.held)
         cdef _View slope = self.description.flat(gradient, "gradient", True)
         _check(nnf_network_store(self.network, NNF_GRADIENTS, self.description.pointers))
         return loss.data, loss.penalty

@@ -28,11 +28,13 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from nnfast import _core, ops
 from nnfast._kept import Kept, check_feature_names
 from nnfast._network import Array, check_classes
+from nnfast._resuming import Attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_SEED = np.iinfo(np.int32).max
+MAX_FEATURES = np.iinfo(np.int32).max  # of the engine, which numbers columns so
 
 # On sparse rows the intercept, which every sample moves, learns this much slower than the weights, which few move.
 SPARSE_INTERCEPT_RATE = 0.01
@@ -547,7 +549,8 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
         if self.warm_start and hasattr(self, "coef_"):
             coef_init = self.coef_ if coef_init is None else coef_init
             intercept_init = self.intercept_ if intercept_init is None else intercept_init
-        self._train(X, y, sample_weight, self.max_iter, classes, (coef_init, intercept_init))
+        with Attempt(self):
+            self._train(X, y, sample_weight, self.max_iter, classes, (coef_init, intercept_init))
 
         if self.tol is not None and self.tol > -np.inf and self.n_iter_ == self.max_iter:
             warnings.warn(
@@ -599,7 +602,8 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
                     "sample of the full training set target to properly estimate the class frequency distributions. "
                     "Pass the resulting weights as the class_weight parameter."
                 )
-        self._train(X, y, sample_weight, 1, classes)
+        with Attempt(self):
+            self._train(X, y, sample_weight, 1, classes)
         return self
 
     def _train(
@@ -722,6 +726,8 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
             raise ValueError(f"classes_ should be two or more, ascending, each once, got {classes}")
         if coef.shape != (n_neurons, model.n_features_in_) or intercept.shape != (n_neurons,):
             raise ValueError(f"coef_ of shape {coef.shape} and intercept_ of shape {intercept.shape} do not fit")
+        if model.n_features_in_ > MAX_FEATURES:  # a sparse coef_ of a few bytes may say so
+            raise ValueError(f"a Perceptron has at most {MAX_FEATURES} features, got {model.n_features_in_}")
         if not all(weights.dtype in (np.float32, np.float64) for weights in (coef, intercept)):
             raise ValueError(f"weights should be float32 or float64, got {coef.dtype} and {intercept.dtype}")
         check_feature_names(model)

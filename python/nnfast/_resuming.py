@@ -1,7 +1,7 @@
-"""What lets a fit of the MLP estimators go on where it was cut short: `fit(resume=True)`.
+"""What a fit that is cut short leaves behind: the estimator as it was, or what `fit(resume=True)` needs to go on.
 
 The engine counts how far an epoch has come together with the weights (`nnfast._network.Training.progress`). Here is the
-rest: what a fit leaves behind, and the way back from an epoch whose record was cut short.
+rest: what a fit keeps, and the way back from an epoch whose record was cut short, and from a fit that never began.
 """
 
 from __future__ import annotations
@@ -88,8 +88,31 @@ class Mark:
         if self._states is None:
             return False
         for one, state in zip(self._things, self._states, strict=True):
-            one.__dict__.clear()
-            one.__dict__.update(state)
+            _give_back(one, state)
         for record, before in self._before:
             del record[before + self._things[0].n_iter_ :]
         return True
+
+
+class Attempt:
+    """The block of a fit: an exception gives these objects back the attributes that they came with, unless training has
+    `begun`, which from then on looks after them itself."""
+
+    def __init__(self, *things: Any) -> None:
+        self._states = [(one, one.__dict__.copy()) for one in things if one is not None]
+        self.begun = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and not self.begun:
+            for one, state in self._states:
+                _give_back(one, state)
+
+
+def _give_back(thing: Any, state: dict[str, Any]) -> None:
+    """Set all attributes. Those that it has before and after it never lacks: other threads may look at it."""
+    thing.__dict__.update(state)
+    for name in thing.__dict__.keys() - state.keys():
+        del thing.__dict__[name]

@@ -767,7 +767,7 @@ static void test_update(void)
                 if (solver == NNF_ADAGRAD || solver == NNF_RMSPROP)
                     put(dtype, s1, j, 0.5 + fabs(get(dtype, s1, j)));
                 if (j % 5 == 0)
-                    put(dtype, w, j, 0);
+                    put(dtype, w, j, j % 2 == 0 ? 0 : -0.0);
                 before[0][j] = get(dtype, w, j);
                 before[1][j] = get(dtype, s1, j);
                 before[2][j] = get(dtype, s2, j);
@@ -821,6 +821,8 @@ static void test_update(void)
                 }
                 expected = shrink(expected, reach * l1);
                 wrong += !(fabs(get(dtype, w, j) - expected) <= tolerance);
+                if (solver == NNF_GRADIENT) /* to the last bit: nothing is updated */
+                    wrong += get(dtype, w, j) != start || !signbit(get(dtype, w, j)) != !signbit(start);
                 wrong += !(fabs(get(dtype, s1, j) - e1) <= tolerance) + !(fabs(get(dtype, s2, j) - e2) <= tolerance);
             }
             wrong += !intact_before(A_SLOT) + !intact_before(C_SLOT) + !intact_before(VALUE_SLOT);

@@ -1,0 +1,55 @@
+"""Code that runs in a process of its own, and the models that tests of threads and processes have in common."""
+
+import inspect
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from nnfast import MLPClassifier, MLPRegressor, Perceptron
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc or limits the address space")
+
+
+def bits(model):
+    """Of the weights, as they are now."""
+    if isinstance(model, Perceptron):
+        return model.coef_.tobytes(), model.intercept_.tobytes()
+    return [w.tobytes() for w in model.coefs_ + model.intercepts_]
+
+
+def in_a_process(function, **environment):
+    """Runs a function that imports what it needs, from here too, in a process of its own. It must end well; what it
+    printed comes back. Ten minutes are for a process that hangs."""
+    code = textwrap.dedent(inspect.getsource(function)) + f"\n{function.__name__}()\n"
+    here = os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": here} | environment,
+        timeout=600,
+    )
+    assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout.split()
+
+
+DIGITS = load_digits()
+MODELS = {
+    "classifier": MLPClassifier((150, 50), batch_size=400, max_iter=2, random_state=0),
+    "classifier, small": MLPClassifier((20,), activation="tanh", max_iter=3, random_state=1, early_stopping=True),
+    "regressor": MLPRegressor(hidden_layer_sizes=(120,), solver="sgd", batch_size=300, max_iter=2, random_state=2),
+    "single": MLPClassifier((100,), max_iter=2, random_state=3),
+    "perceptron": Perceptron(max_iter=5, tol=None, random_state=4),
+    "delta rule": Perceptron(activation="tanh", eta0=0.01, max_iter=3, tol=None, random_state=5),
+}
+
+
+def digits(name):
+    X = (DIGITS.data - 5) / 6
+    return (X.astype(np.float32) if name == "single" else X), DIGITS.target
