@@ -15,7 +15,7 @@
 #   make analyze     the static analyzers of gcc and clang-tidy over csrc/
 #   make coverage    the lines of csrc/ that all tests together reach; fails below 95 %
 #   make wheel-check build the files of a release twice, check them, and run the tests on the installed wheel;
-#                    TESTS="tests/test_package.py" runs only these
+#                    PYTEST="tests/test_package.py" runs only these
 #   make format      write Python files the way `make lint` wants them
 #   make clean       remove build/
 #
@@ -179,7 +179,7 @@ $(root)/coverage/.installed: $(venv)/.installed $(venv)/.dev $(package) $(wildca
 
 # Its folder is emptied each time, its tools stay.
 wheel-check: $(root)/wheel-tools/.installed
-	$(root)/wheel-tools/bin/python tools/wheel_check.py $(root)/wheel-check $(TESTS)
+	$(root)/wheel-tools/bin/python tools/wheel_check.py $(root)/wheel-check $(PYTEST)
 
 $(root)/wheel-tools/.installed: $(venv)/.made pyproject.toml
 	$(PYTHON) -m venv --clear $(@D)
