@@ -32,7 +32,7 @@ def test_version():
 
 def test_runtime_dependencies():
     names = {requirement.split(">")[0] for requirement in PROJECT["dependencies"]}
-    assert names == {"numpy", "scipy", "scikit-learn", "threadpoolctl", "safetensors"}
+    assert names == {"numpy", "scipy", "scikit-learn", "threadpoolctl"}
 
 
 def test_public_names():
