@@ -53,7 +53,7 @@ lint-python: $(venv)/.installed $(venv)/.dev
 	$(python) -m mypy.stubtest nnfast._core
 
 # The gcc build is the one whose tests run. clang compiles the engine for both processors, without OpenMP, so that the
-# serial build is kept too; it never links (-c), or zig would first build a libc for each.
+# native threads are kept too; it never links (-c), or zig would first build a libc for each.
 lint-c: $(root)/c/build.ninja $(root)/clang-x86_64/build.ninja $(root)/clang-aarch64/build.ninja
 	cmake --build $(root)/c
 	cmake --build $(root)/clang-x86_64 --target nnfast_core
@@ -65,7 +65,7 @@ $(root)/c/build.ninja: $(venv)/.dev
 $(root)/clang-%/build.ninja: $(venv)/.dev
 	CC="$(CURDIR)/$(python) -m ziglang cc -target $*-linux-gnu -c" cmake -S . -B $(@D) \
 		-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=$* -DCMAKE_TRY_COMPILE_TARGET_TYPE=STATIC_LIBRARY \
-		-DNNFAST_BUILD_PYTHON=OFF -DNNFAST_OPENMP=OFF -DNNFAST_WERROR=ON
+		-DNNFAST_BUILD_PYTHON=OFF -DNNFAST_THREADS=native -DNNFAST_WERROR=ON
 
 ctest: $(root)/c/build.ninja
 	cmake --build $(root)/c

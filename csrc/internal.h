@@ -2,7 +2,7 @@
  * internal.h: what the C files of the engine share with each other. Not for the binding (nnfast.h) and not for the ISA
  * files (kernels.h).
  *
- *   train.c, predict.c -> mlp.c -> gemm.c -> kernels.h;  all of them -> thread.c, memory.c, dispatch.c
+ *   train.c, predict.c -> mlp.c -> gemm.c -> kernels.h;  all of them -> team_*.c, thread.c, memory.c, dispatch.c
  */
 #ifndef NNF_INTERNAL_H
 #define NNF_INTERNAL_H
@@ -44,7 +44,12 @@ typedef struct nnf_arena {
 /* rows * columns elements of `size` bytes, aligned to NNF_ALIGN; a meaningless pointer while measuring. */
 void *nnf_take(nnf_arena *arena, nnf_index rows, nnf_index columns, size_t size);
 
-/* ---- thread.c ----------------------------------------------------------------------------------------------- */
+/* ---- system_posix.c, system_windows.c ------------------------------------------------------------------------- */
+
+/* Wall-clock time in seconds. */
+double nnf_seconds(void);
+
+/* ---- team_openmp.c, team_native.c ----------------------------------------------------------------------------- */
 
 typedef struct nnf_team nnf_team;
 typedef void nnf_work(void *context, nnf_team *team, int thread, int n_threads);
@@ -52,6 +57,8 @@ typedef void nnf_work(void *context, nnf_team *team, int thread, int n_threads);
 /* Runs work(context, team, t, n) for t = 0 .. n - 1 side by side, where n <= n_threads is the team that could be had;
  * the calling thread is t = 0. Returns when all are done. */
 void nnf_parallel(int n_threads, nnf_work *work, void *context);
+
+/* ---- thread.c ----------------------------------------------------------------------------------------------- */
 
 /* Waits for the whole team. */
 void nnf_barrier(nnf_team *team);
@@ -73,6 +80,8 @@ typedef struct nnf_poll {
 
 nnf_poll nnf_poll_start(int (*ask)(void));
 bool nnf_poll_stop(nnf_poll *poll, int thread);
+
+/* ---- pace.c ------------------------------------------------------------------------------------------------- */
 
 /* How many threads `flop` floating-point operations pay for: one more for every 2 MFLOP, at most n_threads. */
 int nnf_team_size(double flop, int n_threads);
@@ -106,9 +115,6 @@ nnf_index nnf_pace_batches(const nnf_pace *pace, nnf_index batch);
 
 /* Takes in how long that team took for `rows` rows. */
 void nnf_pace_learn(nnf_pace *pace, nnf_index rows, double seconds);
-
-/* Wall-clock time in seconds. */
-double nnf_seconds(void);
 
 /* ---- gemm.c ------------------------------------------------------------------------------------------------- */
 

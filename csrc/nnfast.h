@@ -126,11 +126,14 @@ double nnf_activation_argument(int activation);
 
 /* Predictions and products keep up to 32 MB of scratch for the next call, for the life of the process. */
 
-/* CPUs that the process may run on; 1 without OpenMP. */
+/* Whose threads work, a constant string: "openmp", or "native", threads of our own. Chosen when the engine is built. */
+const char *nnf_threads_backend(void);
+
+/* CPUs that the process may run on; with native threads, those that the calling thread may run on. */
 int nnf_processors(void);
 
-/* Threads that a call may use now: what OpenMP would give the calling thread, within the CPUs of the process; 1 in a
- * forked child. threadpoolctl tells this library from others by the name of this function. */
+/* Threads that a call may use now, within the CPUs of the process. With OpenMP what it would give the calling thread,
+ * and 1 in a forked child. threadpoolctl tells this library from others by the name of this function. */
 NNF_EXPORT int nnf_max_threads(void);
 
 /* For tests: the engine's allocation number `countdown` from now (0 is the next) fails; negative: none fails. */

@@ -39,6 +39,7 @@ cdef extern from "nnfast.h" nogil:
     int nnf_solver_states(int solver)
     double nnf_activation_argument(int activation)
 
+    const char *nnf_threads_backend()
     int nnf_processors()
     int nnf_max_threads()
     void nnf_fail_allocation(nnf_index countdown)

@@ -188,13 +188,18 @@ cdef int _check_isa(nnf_status status, str name) except -1:
     return 0
 
 
+def threads_backend():
+    """Whose threads work: "openmp", or "native", threads of our own."""
+    return nnf_threads_backend().decode()
+
+
 def processors():
-    """CPUs that the process may run on; 1 without OpenMP."""
+    """CPUs that the process may run on; with native threads, those that the calling thread may run on."""
     return nnf_processors()
 
 
 def max_threads():
-    """Threads that OpenMP would give a call now, within the CPUs of the process; 1 in a forked child."""
+    """Threads that a call may use now, within the CPUs of the process. OpenMP may give fewer, and gives a fork one."""
     return nnf_max_threads()
 
 
@@ -1001,6 +1006,6 @@ cdef class Neuron:
 # A wrong NNFAST_ISA is found at import. What it says is shown in the message: the environment is dispatch.c's business.
 import os as _os
 
-nnf_max_threads()  # from here on forks are noticed
+nnf_max_threads()  # from here on OpenMP's team notices forks
 _check_isa(nnf_isa_init(), _os.environ.get("NNFAST_ISA", ""))
 del _os

@@ -1,7 +1,8 @@
-"""How many threads a call may use: the least of what its n_jobs, OpenMP, the CPUs of the process, their quota and
-threadpoolctl allow.
+"""How many threads a call may use: the least of what its n_jobs, OpenMP's settings, the CPUs of the process, their
+quota and threadpoolctl allow.
 
-OpenMP's own limit and the CPUs are asked at every call, which takes a microsecond. The quota is read once, on import.
+The engine's own limit, OpenMP's or the CPUs, is asked at every call, which takes a microsecond. The quota, and the
+settings when the engine's threads are not OpenMP's, are read once, on import.
 """
 
 from __future__ import annotations
@@ -81,9 +82,25 @@ def _read(path: str) -> str:
         return file.read()
 
 
+# ---- OpenMP's settings -----------------------------------------------------------------------------------------------
+
+
+def openmp_setting(name: str) -> int:
+    """What an environment variable of OpenMP grants; all CPUs where it is not set or not a number from 1.
+
+    OpenMP reads them itself. Native threads heed them too: by them joblib tells its processes, and many a container
+    its programs, how many threads to use. A list is for nested regions; its first number counts.
+    """
+    value = os.environ.get(name, "").partition(",")[0].strip()
+    return int(value) if value.isdecimal() and int(value) > 0 else _core.processors()
+
+
 # ---- threadpoolctl ---------------------------------------------------------------------------------------------------
 
+NATIVE = _core.threads_backend() == "native"
 CPUS = min(_core.processors(), cpu_quota() or _core.processors())
+if NATIVE:
+    CPUS = min(CPUS, openmp_setting("OMP_THREAD_LIMIT"))
 
 
 class _Limit(threading.local):
@@ -94,7 +111,7 @@ class _Limit(threading.local):
     """
 
     own = CPUS
-    shared = CPUS
+    shared = min(CPUS, openmp_setting("OMP_NUM_THREADS")) if NATIVE else CPUS
 
     def get(self) -> int:
         return min(self.own, _Limit.shared)

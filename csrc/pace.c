@@ -1,0 +1,109 @@
+/*
+ * pace.c: the size of a team, first by the work of a step, then by measured times.
+ */
+#include "internal.h"
+
+int nnf_team_size(double flop, int n_threads)
+{
+    /* Two threads on one step cost two barriers and the sharing of its caches, about what 2 MFLOP take. */
+    const double wanted = 1 + flop / 2e6;
+    return wanted < n_threads ? (int)wanted : n_threads;
+}
+
+/* A region costs 1 to 3 us, 0.3 % of a stretch. */
+static const double stretch = 1e-3;
+
+/* The time over which the team in use is judged, and how much slower than before it must be to be halved: a stall of
+ * 3 ms, such as the host of a virtual machine causes, is not enough; a lasting change shows within 20 ms. */
+static const double memory = 16e-3, slower = 1.25;
+
+/* A trial is lost when after `glance` or later it is not faster by `margin`, and won after `proof`: more than the 3 or
+ * 4 ms for which Linux lets a thread run before its neighbour's turn, and a team looks as if it had no neighbour. */
+static const double glance = 2e-3, margin = 0.05, proof = 8e-3;
+
+/* The rest after a trial is so many times what it lost: trials cost 1 %. It is at least 8 times what the team in use
+ * would have taken. When more than that time itself was lost it is a stall, which may soon be over, and the rest is
+ * 0.4 s at most, or what a team half as fast is given. */
+static const double frugality = 100, least_rest = 8, stall_rest = 0.4;
+
+/* There is no trial before the fit has lasted so many stretches as long as the last: of a large network a stretch is
+ * one step, and half the team may take twice as long for it. */
+static const double first_trial = 25;
+
+static double greater(double a, double b)
+{
+    return a > b ? a : b;
+}
+
+int nnf_pace_team(nnf_pace *pace, int wanted)
+{
+    if (pace->wanted != wanted)
+        *pace = (nnf_pace){.wanted = wanted, .size = wanted, .rest = memory};
+    return pace->trial > 0 ? pace->trial : pace->size;
+}
+
+nnf_index nnf_pace_batches(const nnf_pace *pace, nnf_index batch)
+{
+    const double fit = pace->known > 0 ? stretch / (pace->known * (double)batch) : 1;
+    return fit > 1.5 ? (nnf_index)(fit + 0.5) : 1;
+}
+
+static void begin_trial(nnf_pace *pace)
+{
+    pace->up = pace->size == 1 || (pace->size < pace->wanted && pace->up);
+    pace->trial = pace->up ? (int)nnf_min(2 * pace->size, pace->wanted) : pace->size / 2;
+    pace->tried = (nnf_tally){0};
+}
+
+static void end_trial(nnf_pace *pace, bool won)
+{
+    if (won) { /* the next trial goes further in this direction */
+        pace->size = pace->trial;
+        pace->recent = pace->tried;
+        pace->known = pace->recent.seconds / pace->recent.rows;
+        pace->rest = proof;
+    } else {
+        const double fair = pace->tried.rows * pace->known; /* what the team in use takes for the same rows */
+        const double rest = frugality * (pace->tried.seconds - fair), most = greater(frugality * fair, stall_rest);
+        pace->rest = greater(least_rest * fair, rest < most ? rest : most);
+        pace->up = !pace->up;
+    }
+    pace->trial = 0;
+    pace->least = pace->known;
+}
+
+/* Half the team, untried: while a neighbour interferes, a trial of a few milliseconds says little. */
+static void retreat(nnf_pace *pace)
+{
+    pace->size /= 2;
+    pace->up = true;
+    pace->recent = (nnf_tally){0};
+    pace->least = 0;
+    pace->rest = memory;
+}
+
+void nnf_pace_learn(nnf_pace *pace, nnf_index rows, double seconds)
+{
+    if (pace->known == 0) { /* the first stretch of all, which may have created the threads */
+        pace->known = seconds / (double)rows;
+    } else if (pace->trial > 0) {
+        nnf_tally *t = &pace->tried;
+        *t = (nnf_tally){t->rows + (double)rows, t->seconds + seconds};
+        const bool faster = t->seconds < (1 - margin) * t->rows * pace->known;
+        if (t->seconds > (faster ? proof : glance))
+            end_trial(pace, faster);
+    } else {
+        nnf_tally *t = &pace->recent;
+        const double kept = memory / (memory + seconds);
+        *t = (nnf_tally){kept * t->rows + (double)rows, kept * t->seconds + seconds};
+        pace->known = t->seconds / t->rows;
+        if (pace->least > pace->known)
+            pace->least = pace->known;
+        pace->rest -= seconds;
+        pace->age += seconds;
+        if (pace->size > 1 && pace->least > 0 && pace->known > slower * pace->least)
+            retreat(pace);
+        else if (pace->rest <= 0 && pace->age >= first_trial * seconds)
+            begin_trial(pace);
+    }
+}
