@@ -4,6 +4,9 @@
 #   make demo        build and install nnfast, then run examples/digits.py
 #   make test        build, install and run every test: lint, ctest and pytest
 #   make test-slow   the exhaustive tests, which take minutes and are not part of `make test`
+#   make test-oldest, test-newest, test-freethreaded
+#                    the tests of the package with the oldest and the newest of what it depends on, and on a Python
+#                    without a GIL, in several threads at once; PYTEST="-k files" chooses some
 #   make lint        formatting, types, and the C sources under gcc's and clang's warnings
 #   make bench-train, bench-predict, bench-kernels
 #                    compare training steps, predictions, or the engine's inner loops with other packages;
@@ -36,6 +39,7 @@ export CMAKE_GENERATOR := Ninja
 export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/build/zig
 
 benches := bench-train bench-predict bench-kernels
+.PHONY: test-oldest test-newest test-parallel test-freethreaded
 .PHONY: demo test test-slow lint lint-python lint-c ctest pytest $(benches) bench-native format clean
 .NOTPARALLEL:
 
@@ -78,6 +82,30 @@ test-slow: $(venv)/.installed $(root)/c/build.ninja
 	cmake --build $(root)/c
 	ctest --test-dir $(root)/c --output-on-failure -L slow
 	$(python) -m pytest -m slow
+
+# The ends of what is supported, each in an environment of its own with the nnfast that is built from here. What of the
+# group `extra` cannot be installed is named and left out; the tests that need it are skipped, and say so.
+show_needs := import tomllib; project = tomllib.load(open("pyproject.toml", "rb")); \
+	print(*project["project"]["dependencies"])
+show_extra := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["extra"])
+end_pip = $(pip) --python $(root)/$*/bin/python install --only-binary :all:
+test-oldest: needs = $$($(python) -c '$(show_needs)' | sed 's/>=/==/g')
+test-newest: needs = --upgrade --pre $$($(python) -c '$(show_needs)')
+test-parallel: needs = $$($(python) -c '$(show_needs)') pytest-run-parallel
+test-parallel: PYTEST += --parallel-threads=4
+test-oldest test-newest test-parallel: test-%: $(venv)/.build $(package) bench-native
+	$(PYTHON) -m venv --clear $(root)/$*
+	$(pip) wheel --no-deps --no-build-isolation -Cbuild-dir=$(root)/wheel --wheel-dir $(root)/$* .
+	$(end_pip) --no-deps $(root)/$*/*.whl
+	$(end_pip) $(needs) --group tests
+	for each in $$($(python) -c '$(show_extra)'); do \
+		$(end_pip) $$each || echo "left out, cannot be installed: $$each"; done
+	$(root)/$*/bin/python -m nnfast versions
+	$(root)/$*/bin/python -m pytest $(PYTEST)
+
+# On a Python without a GIL, one that is there or one that is built.
+test-freethreaded:
+	python=$$(tools/free_threaded_python.sh build/free-threaded) && $(MAKE) test-parallel PYTHON=$$python
 
 $(benches): bench-%: $(root)/bench/.installed bench-native
 	$(root)/bench/bin/python -m bench.$* $(BENCH)

@@ -254,8 +254,8 @@ ARROWS = {
     "_regressor": ({"_base", "_network", "_validation"}, {"numpy", "sklearn"}),
     "_perceptron": ({"_core", "_kept", "_network", "_sklearn", "ops"}, {"numpy", "scipy", "sklearn"}),
     "_displays": ({"_core", "_network"}, {"numpy", "sklearn"}),
-    # The classes whose objects a file may hold are named there, and imported when they are needed.
     "_safetensors": (set(), {"numpy"}),
+    # The classes whose objects a file may hold are named there, and imported when they are needed.
     "_files": ({"_kept", "_safetensors"}, {"numpy", "scipy"}),
     "_exchange": (
         {"_base", "_classifier", "_network", "_perceptron", "_regressor", "_schedules"},
@@ -264,10 +264,11 @@ ARROWS = {
     "_exported": ({"_core", "_network", "_base", "_perceptron"}, {"numpy", "sklearn"}),
     "_c_source": ({"_exported", "_network"}, {"numpy"}),
     "_onnx": ({"_exported", "_network", "_classifier", "_regressor", "_perceptron"}, {"numpy"}),
+    "_versions": ({"_core", "_threads"}, set()),
     "__main__": ({"_files"}, {"numpy"}),
     "__init__": (
-        {"_core", "ops", "_network", "_threads", "_classifier", "_regressor", "_perceptron", "_displays"}
-        | {"_c_source", "_exchange", "_files", "_onnx"},
+        {"ops", "_network", "_classifier", "_regressor", "_perceptron", "_displays"}
+        | {"_c_source", "_exchange", "_files", "_onnx", "_versions"},
         set(),
     ),
 }
