@@ -5,6 +5,9 @@
 #   make test        build, install and run every test: lint, ctest and pytest
 #   make test-slow   the exhaustive tests, which take minutes and are not part of `make test`
 #   make fuzz        new inputs for the engine and for model files, FUZZ_SECONDS=60 of each; needs clang's libFuzzer
+#   make test-oldest, test-newest, test-freethreaded
+#                    the tests of the package with the oldest and the newest of what it depends on, and on a Python
+#                    without a GIL, in several threads at once; PYTEST="-k files" chooses some
 #   make lint        formatting, types, and the C sources under gcc's and clang's warnings
 #   make bench-train, bench-predict, bench-kernels
 #                    compare training steps, predictions, or the engine's inner loops with other packages;
@@ -56,8 +59,9 @@ fuzz_engine = ASAN_OPTIONS=allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_err
 fuzz_model_files = OMP_NUM_THREADS=1 $(python) tests/fuzz/model_files.py -max_len=16384
 
 benches := bench-train bench-predict bench-kernels
-.PHONY: demo test test-slow lint lint-python lint-c lint-workflows ctest pytest $(benches) bench-native wheel-check \
-	sanitize sanitize-python analyze coverage coverage-report fuzz fuzz-engine fuzz-model-files format clean
+.PHONY: demo test test-slow test-oldest test-newest test-parallel test-freethreaded lint lint-python lint-c \
+	lint-workflows ctest pytest $(benches) bench-native wheel-check sanitize sanitize-python analyze coverage \
+	coverage-report fuzz fuzz-engine fuzz-model-files format clean
 .NOTPARALLEL:
 
 demo: $(venv)/.installed
@@ -104,6 +108,31 @@ test-slow: $(venv)/.installed $(root)/c/build.ninja
 	cmake --build $(root)/c
 	ctest --test-dir $(root)/c --output-on-failure -L slow
 	$(python) -m pytest -m slow
+
+# The ends of what is supported, each in an environment of its own with the nnfast that is built from here. What some
+# tests alone need and cannot be installed is named and left out.
+show_needs := import tomllib; project = tomllib.load(open("pyproject.toml", "rb")); \
+	print(*project["project"]["dependencies"])
+show_extra := import tomllib; groups = tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]; \
+	print(*groups["test-data"], *groups["test-files"])
+end_pip = $(pip) --python $(root)/$*/bin/python install --only-binary :all:
+test-oldest: needs = $$($(python) -c '$(show_needs)' | sed 's/>=/==/g')
+test-newest: needs = --upgrade --pre $$($(python) -c '$(show_needs)')
+test-parallel: needs = $$($(python) -c '$(show_needs)') pytest-run-parallel
+test-parallel: PYTEST += --parallel-threads=4
+test-oldest test-newest test-parallel: test-%: $(venv)/.build $(package) bench-native
+	$(PYTHON) -m venv --clear $(root)/$*
+	$(pip) wheel --no-deps --no-build-isolation -Cbuild-dir=$(root)/wheel --wheel-dir $(root)/$* .
+	$(end_pip) --no-deps $(root)/$*/*.whl
+	$(end_pip) $(needs) --group tests
+	for each in $$($(python) -c '$(show_extra)'); do \
+		$(end_pip) $$each || echo "left out, cannot be installed: $$each"; done
+	$(root)/$*/bin/python -m nnfast versions
+	$(root)/$*/bin/python -m pytest $(PYTEST)
+
+# On a Python without a GIL, one that is there or one that is built.
+test-freethreaded:
+	python=$$(tools/free_threaded_python.sh build/free-threaded) && $(MAKE) test-parallel PYTHON=$$python
 
 $(benches): bench-%: $(root)/bench/.installed bench-native
 	$(root)/bench/bin/python -m bench.$* $(BENCH)

@@ -36,6 +36,9 @@ typedef enum nnf_status {
 /* A sentence for people; never NULL, static storage. */
 const char *nnf_status_message(nnf_status status);
 
+/* The compiler that built the engine, and its version. */
+const char *nnf_compiler(void);
+
 /* ---- instruction sets --------------------------------------------------------------------------------------- */
 
 /* The ISAs of this build, best first: index 0 .. nnf_isa_count() - 1. */

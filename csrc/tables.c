@@ -1,5 +1,5 @@
 /*
- * tables.c: the names and messages behind the enums of nnfast.h.
+ * tables.c: the names and messages behind the enums of nnfast.h, and the name of the compiler.
  */
 #include "nnfast.h"
 
@@ -85,4 +85,13 @@ int nnf_solver_states(int solver)
 double nnf_activation_argument(int activation)
 {
     return activation >= 0 && activation < NNF_N_ACTIVATIONS ? arguments[activation] : NAN;
+}
+
+const char *nnf_compiler(void)
+{
+#ifdef __clang__
+    return "clang " __clang_version__;
+#else
+    return "gcc " __VERSION__;
+#endif
 }

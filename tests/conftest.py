@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import pytest
 from threadpoolctl import threadpool_limits
 
 from nnfast import _core
 
 ISAS = [name for name, available in _core.isas().items() if available]
+
+# Files that import what not every Python has a wheel for (the group `extra` of pyproject.toml).
+NEEDS = {
+    "test_displays.py": {"matplotlib", "pandas"},
+    "test_docs.py": {"matplotlib", "onnx", "sklearn.callback"},
+    "test_export.py": {"onnx", "onnxruntime", "pandas", "skl2onnx"},
+    "test_interoperation.py": {"matplotlib", "pandas", "polars"},
+    "test_ops.py": {"hypothesis"},
+}
+LEFT_OUT = {file: missing for file, names in NEEDS.items() if (missing := {n for n in names if not find_spec(n)})}
+collect_ignore = list(LEFT_OUT)
+
+
+def pytest_terminal_summary(terminalreporter):
+    for file, missing in LEFT_OUT.items():
+        terminalreporter.write_line(f"LEFT OUT {file}: it needs {', '.join(sorted(missing))}")
 
 
 @pytest.fixture(autouse=True, scope="session")

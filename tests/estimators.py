@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import warnings
+from importlib.util import find_spec
 
 import numpy as np
+import pytest
 import sklearn.neural_network
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from sklearn.preprocessing import StandardScaler
@@ -14,6 +16,7 @@ import nnfast
 
 NAMES = ("MLPClassifier", "MLPRegressor")
 PACKAGES = (nnfast, sklearn.neural_network)
+needs_callbacks = pytest.mark.skipif(not find_spec("sklearn.callback"), reason="scikit-learn has none before 1.9")
 TARGETS = ("binary", "multiclass", "multilabel", "regression", "outputs", "poisson")
 
 

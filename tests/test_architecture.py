@@ -240,21 +240,23 @@ ARROWS = {
     "_kept": (set(), {"numpy"}),
     "_own_loss": (set(), {"numpy"}),
     "_network": ({"_core", "_kept", "_own_loss", "_threads"}, {"numpy"}),
+    "_sklearn": (set(), {"numpy", "scipy", "sklearn"}),
     "_validation": ({"_network"}, {"numpy", "scipy", "sklearn"}),
     "_schedules": ({"_kept"}, {"numpy"}),
     "_averaging": ({"_kept", "_network"}, {"numpy"}),
     "_hidden": ({"_network"}, {"numpy", "sklearn"}),
     "_resuming": ({"_kept", "_network"}, {"numpy"}),
     "_base": (
-        {"_averaging", "_hidden", "_kept", "_network", "_resuming", "_schedules", "_validation"},
+        {"_averaging", "_hidden", "_kept", "_network", "_resuming", "_schedules", "_sklearn", "_validation"},
         {"numpy", "scipy", "sklearn"},
     ),
     "_classifier": ({"_base", "_network", "ops"}, {"numpy", "sklearn"}),
     "_regressor": ({"_base", "_network", "_validation"}, {"numpy", "sklearn"}),
-    "_perceptron": ({"_core", "_kept", "_network", "_resuming", "ops"}, {"numpy", "scipy", "sklearn"}),
+    "_perceptron": ({"_core", "_kept", "_network", "_resuming", "_sklearn", "ops"}, {"numpy", "scipy", "sklearn"}),
     "_displays": ({"_core", "_network"}, {"numpy", "sklearn"}),
+    "_safetensors": (set(), {"numpy"}),
     # The classes whose objects a file may hold are named there, and imported when they are needed.
-    "_files": ({"_kept"}, {"numpy", "safetensors", "scipy"}),
+    "_files": ({"_kept", "_safetensors"}, {"numpy", "scipy"}),
     "_exchange": (
         {"_base", "_classifier", "_network", "_perceptron", "_regressor", "_schedules"},
         {"numpy", "sklearn"},
@@ -262,10 +264,11 @@ ARROWS = {
     "_exported": ({"_core", "_network", "_base", "_perceptron"}, {"numpy", "sklearn"}),
     "_c_source": ({"_exported", "_network"}, {"numpy"}),
     "_onnx": ({"_exported", "_network", "_classifier", "_regressor", "_perceptron"}, {"numpy"}),
+    "_versions": ({"_core", "_threads"}, set()),
     "__main__": ({"_files"}, {"numpy"}),
     "__init__": (
-        {"_core", "ops", "_network", "_threads", "_classifier", "_regressor", "_perceptron", "_displays"}
-        | {"_c_source", "_exchange", "_files", "_onnx"},
+        {"ops", "_network", "_classifier", "_regressor", "_perceptron", "_displays"}
+        | {"_c_source", "_exchange", "_files", "_onnx", "_versions"},
         set(),
     ),
 }

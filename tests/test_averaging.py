@@ -7,9 +7,8 @@ import pickle
 import numpy as np
 import pytest
 import scipy.sparse
-from sklearn.callback import ScoringMonitor
 
-from estimators import TARGETS, estimator, output, problem
+from estimators import TARGETS, estimator, needs_callbacks, output, problem
 
 SOLVERS = ("adam", "sgd")
 N = 8
@@ -110,7 +109,10 @@ def test_weights_that_the_user_wrote_are_where_training_and_the_average_start():
         np.testing.assert_array_equal(one, other)
 
 
+@needs_callbacks
 def test_with_everything_else():
+    from sklearn.callback import ScoringMonitor
+
     _, X, y = problem("binary")
     row_weights = np.random.RandomState(0).uniform(0.5, 2, len(X))
     kinds = []

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import scipy.sparse
 from sklearn.base import clone
-from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -14,6 +13,9 @@ from sklearn.preprocessing import StandardScaler
 
 from estimators import TARGETS, estimator, output, problem
 from nnfast import _network
+
+callback = pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
+ProgressBar, ScoringMonitor = callback.ProgressBar, callback.ScoringMonitor
 
 SOLVERS = {"adam": "epoch", "sgd": "epoch", "lbfgs": "lbfgs-iter"}
 

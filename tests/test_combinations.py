@@ -106,7 +106,7 @@ def fitted(cls, case, rng, solver_settings):
     case = dict(case)
     n_classes = case.pop("n_classes", None)
     weighted, sparse, single = case.pop("weighted"), case.pop("sparse"), case.pop("float32")
-    watched, cut = case.pop("watched"), case.pop("cut", False)
+    watched, cut = case.pop("watched") and hasattr(cls, "set_callbacks"), case.pop("cut", False)
     X = rng.standard_normal((90, 5)) * (rng.random((90, 5)) < 0.6)
     y = rng.integers(0, n_classes, 90) if n_classes else np.exp(X[:, 0] + 0.3 * rng.standard_normal(90))
     rows = X.astype(np.float32) if single else X

@@ -127,6 +127,9 @@ def test_as_a_program(path):
     done = run("info", path + "x")
     assert (done.returncode, done.stdout) == (1, "")
     assert "Traceback" not in done.stderr
+    done = run("versions")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"nnfast:             {nnfast.__version__}\n")
     done = run("guess")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("usage: python -m nnfast")

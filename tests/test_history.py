@@ -9,10 +9,9 @@ import warnings
 import numpy as np
 import pytest
 import scipy.sparse
-from sklearn.callback import ScoringMonitor
 from sklearn.exceptions import ConvergenceWarning
 
-from estimators import TARGETS, estimator, output, problem
+from estimators import TARGETS, estimator, needs_callbacks, output, problem
 from nnfast import MLP
 from nnfast._schedules import schedule_for
 
@@ -201,8 +200,11 @@ def test_the_end_has_one_reason():
     assert len(caught) == 1
 
 
+@needs_callbacks
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_callbacks_see_the_last_epoch(solver):
+    from sklearn.callback import ScoringMonitor
+
     _, X, y = problem("multiclass")
     monitor = ScoringMonitor(scoring="accuracy")
     model = estimator("multiclass", solver=solver, max_time=1e-12).set_callbacks(monitor)

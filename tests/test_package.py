@@ -1,7 +1,10 @@
 """What a user gets from an installed nnfast: its files, its metadata, a quick import, and NNFAST_ISA."""
 
 import importlib.metadata
+import importlib.util
 import os
+import platform
+import re
 import subprocess
 import sys
 import sysconfig
@@ -12,6 +15,7 @@ import pytest
 
 import nnfast
 from nnfast import _core
+from nnfast._versions import PACKAGES
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -32,7 +36,7 @@ def test_version():
 
 def test_runtime_dependencies():
     names = {requirement.split(">")[0] for requirement in PROJECT["dependencies"]}
-    assert names == {"numpy", "scipy", "scikit-learn", "threadpoolctl", "safetensors"}
+    assert names == {"numpy", "scipy", "scikit-learn", "threadpoolctl"}
 
 
 def test_public_names():
@@ -121,8 +125,50 @@ def test_isa_of_another_cpu_is_an_error():
         assert name in err.splitlines()[-1]
 
 
-def test_show_config(capsys):
-    nnfast.show_config()
-    out = capsys.readouterr().out
-    assert nnfast.__version__ in out
-    assert f"in use: {_core.active_isa()}" in out
+# ---- show_versions ---------------------------------------------------------------------------------------------------
+
+
+def versions(**environment):
+    """What show_versions prints in a fresh process, by name."""
+    status, out, err = run("import nnfast; nnfast.show_versions()", **environment)
+    assert (status, err) == (0, "")
+    return dict(map(str.strip, line.split(":", 1)) for line in out.splitlines())
+
+
+def test_versions_of_packages():
+    found = versions()
+    assert found["nnfast"] == nnfast.__version__
+    assert found["Python"].startswith(platform.python_version())
+    options = PROJECT["optional-dependencies"]
+    named = {re.match(r"[\w-]+", each)[0] for each in PROJECT["dependencies"] + options["plot"] + options["onnx"]}
+    assert named <= set(PACKAGES)
+    for package in PACKAGES:
+        there = importlib.util.find_spec({"scikit-learn": "sklearn"}.get(package, package))
+        assert found[package] == (importlib.metadata.version(package) if there else "not installed")
+
+
+def test_versions_of_the_engine():
+    found = versions()
+    isas = _core.isas()
+    words = [name if there else f"{name} (not on this CPU)" for name, there in isas.items()]
+    assert found["instruction sets"] == ", ".join(words)
+    assert found["in use"] == f"{next(name for name, there in isas.items() if there)}, the best of this CPU"
+    assert versions(NNFAST_ISA="scalar")["in use"] == "scalar, NNFAST_ISA=scalar"
+    assert re.match(r"(gcc|clang) \d+\.\d+", found["compiled by"])
+    assert found["threads"] == _core.threads_backend()
+    assert found["GIL"] == ("off" if FREE_THREADED else "on")
+
+
+def test_versions_import_nothing():
+    status, out, err = run("import sys, nnfast; nnfast.show_versions(); print(*sys.modules)")
+    assert (status, err) == (0, "")
+    assert set(out.splitlines()[-1].split()).isdisjoint({"sklearn", "scipy", "joblib", "matplotlib", "pandas"})
+
+
+def test_versions_say_where_the_number_of_threads_comes_from():
+    assert versions(OMP_NUM_THREADS="1")["threads at most"].startswith("1 (")
+    assert "OMP_NUM_THREADS 1," in versions(OMP_NUM_THREADS="1")["threads at most"]
+    code = "import nnfast, threadpoolctl; threadpoolctl.threadpool_limits(1); nnfast.show_versions()"
+    limited = re.search("threads at most: *(.*)", run(code)[1])[1]
+    assert limited.startswith("1 (") and limited.endswith("limit of threadpoolctl 1)")
+    assert f"CPUs of the process {_core.processors()}, of the machine {os.cpu_count()}, " in limited

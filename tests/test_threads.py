@@ -8,6 +8,7 @@ largest team so far, less the calling thread. That, and a limit in the environme
 
 import ctypes
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -131,11 +132,11 @@ def test_every_estimator_documents_n_jobs():
         assert "n_jobs : int or None, default=None" in getattr(nnfast, name).__doc__, name
 
 
-def test_show_config_says_the_number_in_force(capsys):
+def test_show_versions_says_the_number_in_force(capsys):
     for size in (CPUS, 1):
         with threadpool_limits(size):
-            nnfast.show_config()
-        assert f"threads: up to {size}\n" in capsys.readouterr().out
+            nnfast.show_versions()
+        assert re.search(f"threads at most: *{size} ", capsys.readouterr().out)
 
 
 # ---- OpenMP's settings -----------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nnfast._onnx import register_skl2onnx, to_onnx
     from nnfast._perceptron import Perceptron
     from nnfast._regressor import MLPRegressor
+    from nnfast._versions import show_versions
 
 __all__ = [
     "MLP",
@@ -38,7 +39,7 @@ __all__ = [
     "ops",
     "register_skl2onnx",
     "save",
-    "show_config",
+    "show_versions",
     "to_c",
     "to_onnx",
     "to_sklearn",
@@ -57,6 +58,7 @@ _LAZY = {
     "load": "nnfast._files",
     "register_skl2onnx": "nnfast._onnx",
     "save": "nnfast._files",
+    "show_versions": "nnfast._versions",
     "to_c": "nnfast._c_source",
     "to_onnx": "nnfast._onnx",
     "to_sklearn": "nnfast._exchange",
@@ -79,21 +81,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(set(globals()) | set(__all__))
-
-
-def show_config() -> None:
-    """Print the version, the instruction sets of this build and CPU, the one in use, and the number of threads.
-
-    Examples
-    --------
-    >>> import nnfast
-    >>> nnfast.show_config()  # doctest: +ELLIPSIS
-    nnfast ...
-    """
-    from nnfast import _core, _threads
-
-    there = [name if available else f"({name})" for name, available in _core.isas().items()]
-    print(f"nnfast {__getattr__('__version__')}")
-    print(f"instruction sets: {', '.join(there)}; in brackets: not on this CPU")
-    print(f"in use: {_core.active_isa()}")
-    print(f"threads: up to {_threads.available()}")

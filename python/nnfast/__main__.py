@@ -1,4 +1,5 @@
-"""The command line: ``python -m nnfast info FILE`` and ``python -m nnfast convert IN OUT``, for model files.
+"""The command line: ``python -m nnfast info FILE`` and ``python -m nnfast convert IN OUT``, for model files, and
+``python -m nnfast versions``.
 
 A file of pickle or joblib is not read: that would run what is in it.
 """
@@ -29,16 +30,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     >>> main(["info", "nothing.safetensors"])
     1
     """
-    parser = argparse.ArgumentParser("python -m nnfast", description="Model files of nnfast.")
+    parser = argparse.ArgumentParser("python -m nnfast", description="Model files of nnfast, and what it runs on.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     info = commands.add_parser("info", help="say what a model file holds")
     info.add_argument("file", help="a file that nnfast.save wrote")
     convert = commands.add_parser("convert", help="write a model in another format")
     convert.add_argument("source", metavar="in", help="a file that nnfast.save wrote")
     convert.add_argument("target", metavar="out", help=f"where to write; its ending is {', '.join(WRITERS)}")
+    commands.add_parser("versions", help="say what nnfast runs on here")
     chosen = parser.parse_args(arguments)
     try:
-        if chosen.command == "info":
+        if chosen.command == "versions":
+            nnfast.show_versions()
+        elif chosen.command == "info":
             for name, value in _facts(ModelFile(chosen.file)):
                 print(f"{name + ':':13}{_printable(value)}")
         else:

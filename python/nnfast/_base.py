@@ -25,14 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult, minimize
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context, is_classifier
-from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils._param_validation import Interval, InvalidParameterError, Options, RealNotInt, StrOptions
-from sklearn.utils.fixes import _get_additional_lbfgs_options_dict
+from sklearn.utils.fixes import parse_version, sp_version
 from sklearn.utils.optimize import _check_optimize_result
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from nnfast._averaging import Average, average_for
 from nnfast._hidden import HiddenLayers
@@ -61,6 +60,7 @@ from nnfast._network import (
 )
 from nnfast._resuming import Attempt, Mark, Unfinished
 from nnfast._schedules import NAMES, ConstantRate, schedule_for
+from nnfast._sklearn import CallbackSupportMixin, check_sample_weight, with_callbacks
 from nnfast._validation import Part, Sample, hold_out, mean_loss
 
 HISTORY = ("loss", "validation_loss", "validation_score", "learning_rate", "gradient_norm", "seconds")
@@ -107,7 +107,8 @@ class _Patience:
 class _Tasks:
     """What scikit-learn's callbacks are told: the fit is a task, and each of its epochs or iterations one within it.
 
-    Without callbacks, all that is done is to take the fit's place among the tasks of a meta-estimator.
+    Without callbacks, all that is done is to take the fit's place among the tasks of a meta-estimator; before
+    scikit-learn 1.9, which has none, nothing.
     """
 
     def __init__(self, estimator: BaseMLP, name: str, most: int, X: Any, y: Any, sample_weight: Any) -> None:
@@ -116,8 +117,10 @@ class _Tasks:
         self._told = hasattr(estimator, "_skl_callbacks")
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self._facts = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
-        self._fit = estimator._init_callback_context(max_subtasks=most)
-        self._fit.call_on_fit_task_begin(**self._facts)
+        self._fit: Any = None
+        if hasattr(estimator, "_init_callback_context"):
+            self._fit = estimator._init_callback_context(max_subtasks=most)
+            self._fit.call_on_fit_task_begin(**self._facts)
         self._task: Any = None
 
     def begin(self, weights: Callable[[], tuple[list[Array], list[Array]]]) -> None:
@@ -137,7 +140,8 @@ class _Tasks:
         """The fit ends; a task that began and came to nothing ends with it."""
         if self._task is not None:
             self._task.call_on_fit_task_end(estimator=self._estimator)
-        self._fit.call_on_fit_task_end(**self._facts, reconstruction_attributes={})
+        if self._fit is not None:
+            self._fit.call_on_fit_task_end(**self._facts, reconstruction_attributes={})
 
 
 def _attributes(weights: Callable[[], tuple[list[Array], list[Array]]]) -> Callable[[], dict[str, Any]]:
@@ -470,11 +474,11 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
     def _check_weights(self, sample_weight: Any, X: Any, y: Array, incremental: bool) -> Array | None:
         """The weight of each row, its class's included; None when all count alike."""
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X).astype(np.float64, copy=False)
+            sample_weight = check_sample_weight(sample_weight, X).astype(np.float64, copy=False)
         class_weights = self._class_weights(y, incremental)
         if class_weights is None:
             return sample_weight
-        return _check_sample_weight(class_weights if sample_weight is None else sample_weight * class_weights, X)
+        return check_sample_weight(class_weights if sample_weight is None else sample_weight * class_weights, X)
 
     def _check_validation(self, X: Any, y: Any, weights: Any, dtype: Any, n_outputs: int) -> Part | None:
         """The validation data given to fit."""
@@ -487,7 +491,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
         Y = _columns(self._encode(y))
         if Y.shape[1] != n_outputs:
             raise ValueError(f"y_val stands for {Y.shape[1]} outputs, y for {n_outputs}.")
-        return X, Y, None if weights is None else _check_sample_weight(weights, X).astype(np.float64, copy=False)
+        return X, Y, None if weights is None else check_sample_weight(weights, X).astype(np.float64, copy=False)
 
     def _hidden_layer_sizes(self) -> list[int]:
         sizes = self.hidden_layer_sizes
@@ -878,7 +882,8 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
                 raise StopIteration
 
         options = {"maxfun": self.max_fun, "maxiter": self.max_iter, "gtol": self.tol}
-        options |= _get_additional_lbfgs_options_dict("iprint", 1 if self.verbose >= 1 else -1)
+        if sp_version < parse_version("1.15"):  # later ones warn of it, and print nothing
+            options["iprint"] = 1 if self.verbose >= 1 else -1
         try:
             result = minimize(evaluate, theta, method="L-BFGS-B", jac=True, options=options, callback=iteration_ended)
             theta = result.x

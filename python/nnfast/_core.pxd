@@ -16,6 +16,8 @@ cdef extern from "nnfast.h" nogil:
         NNF_INTERRUPTED
     const char *nnf_status_message(nnf_status status)
 
+    const char *nnf_compiler()
+
     int nnf_isa_count()
     const char *nnf_isa_name(int index)
     int nnf_isa_available(int index)

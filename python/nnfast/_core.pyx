@@ -201,6 +201,11 @@ cdef int _check_isa(nnf_status status, str name) except -1:
     return 0
 
 
+def compiler():
+    """The compiler that built the engine, and its version."""
+    return nnf_compiler().decode()
+
+
 def threads_backend():
     """Whose threads work: "openmp", or "native", threads of our own."""
     return nnf_threads_backend().decode()
@@ -575,12 +580,13 @@ cdef bint _same_items(found, list known):
     cdef PyObject *item
     if type(found) is not list or PyList_Size(found) != n:
         return False
-    for i in range(n):
-        item = PyList_GetItem(found, i)
-        if item == NULL:
-            PyErr_Clear()
-        if item != PyList_GetItem(known, i):
-            return False
+    with cython.critical_section(found):  # without a GIL the list itself may move meanwhile
+        for i in range(n):
+            item = PyList_GetItem(found, i)
+            if item == NULL:
+                PyErr_Clear()
+            if item != PyList_GetItem(known, i):
+                return False
     return True
 
 
@@ -682,16 +688,35 @@ def both_classes(out):
 
 
 @cython.final
+cdef class _Turn:
+    """Taken by the thread that uses what no two may. Another is refused, not made to wait: it may be a signal handler
+    of this very thread."""
+
+    cdef bint taken
+
+    def __enter__(self):
+        cdef bint taken
+        with cython.critical_section(self):
+            taken = self.taken
+            self.taken = True
+        if taken:
+            raise RuntimeError("it is in use, by another thread or by a call that this one has come into")
+
+    def __exit__(self, *error):
+        with cython.critical_section(self):
+            self.taken = False
+
+
+@cython.final
 cdef class Network:
-    """A network in training: packed parameters and optimizer state in the engine, and its memory for the step that it
-    is in. So there is one step at a time: RuntimeError for another, of another thread or from below a signal handler.
-    """
+    """A network in training: packed parameters and optimizer state in the engine. One thread at a time may use it; a
+    second gets a RuntimeError."""
 
     cdef nnf_network *network
+    cdef _Turn turn
     cdef _Description description
     cdef _Data held
     cdef double *dropout
-    cdef bint stepping
     cdef nnf_progress reached  # by the last epoch
     cdef readonly nnf_index steps  # taken since this network was made
 
@@ -700,6 +725,7 @@ cdef class Network:
                   double beta_2=0.999, double epsilon=1e-8, groups=(), dropout=(), nnf_index max_batch=1,
                   bint sparse=False, bint keep_gradients=False, int n_threads=1,
                   double huber_delta=1.0, double tweedie_power=1.5, double focal_gamma=2.0, levels=(0.5,)):
+        self.turn = _Turn()
         self.description = _Description(format, sizes, activations, groups, n_threads)
         cdef nnf_config *config = &self.description.config
         config.loss = _row(LOSSES, loss, "loss")
@@ -736,13 +762,15 @@ cdef class Network:
 
     def load(self, int part, coefs, intercepts):
         """Copies arrays into the network: PARAMETERS, STATE_1 or STATE_2."""
-        cdef list held = self.description.views(coefs, intercepts, False)
-        _check(nnf_network_load(self.network, <nnf_part>part, <const void *const *>self.description.pointers))
+        with self.turn:
+            held = self.description.views(coefs, intercepts, False)
+            _check(nnf_network_load(self.network, <nnf_part>part, <const void *const *>self.description.pointers))
 
     def store(self, int part, coefs, intercepts):
         """Copies PARAMETERS, STATE_1, STATE_2 or GRADIENTS out of the network into the arrays."""
-        cdef list held = self.description.views(coefs, intercepts, True)
-        _check(nnf_network_store(self.network, <nnf_part>part, self.description.pointers))
+        with self.turn:
+            held = self.description.views(coefs, intercepts, True)
+            _check(nnf_network_store(self.network, <nnf_part>part, self.description.pointers))
 
     def forward(self, X, out):
         """out (n, n_out), contiguous, = the outputs for X (see _Rows)."""
@@ -752,18 +780,9 @@ cdef class Network:
         cdef nnf_status status
         _require_shape(y, "out", x.rows.n, self.description.sizes[self.description.config.n_layers])
         _require_contiguous(y, "out")
-        with nogil:
+        with self.turn, nogil:
             status = nnf_network_forward(self.network, &x.rows, y.buffer.buf, _poll)
         _check(status)
-
-    cdef int _begin_step(self) except -1:
-        cdef bint stepping
-        with cython.critical_section(self):
-            stepping = self.stepping
-            self.stepping = True
-        if stepping:
-            raise RuntimeError("the network is in use: a call that trains it, or computes its gradients, has not ended")
-        return 0
 
     cdef _Data _data(self, X, Y, weights):
         cdef _Description d = self.description
@@ -792,16 +811,15 @@ cdef class Network:
             epoch.epoch.reaches = epoch.of_batches(reaches, "reaches")
         if decays is not None:
             epoch.epoch.decays = epoch.of_batches(decays, "decays")
-        self._begin_step()
-        self.reached = nnf_progress(data, penalty, norms, rows, steps)
-        try:
-            with nogil:
-                status = nnf_network_train_epoch(self.network, &epoch.epoch, &self.reached)
-        finally:
-            self.steps += self.reached.steps - steps
-            self.stepping = False
-        _check(status)
-        return self.reached.data, self.reached.penalty, self.reached.steps
+        with self.turn:
+            self.reached = nnf_progress(data, penalty, norms, rows, steps)
+            try:
+                with nogil:
+                    status = nnf_network_train_epoch(self.network, &epoch.epoch, &self.reached)
+            finally:
+                self.steps += self.reached.steps - steps
+            _check(status)
+            return self.reached.data, self.reached.penalty, self.reached.steps
 
     @property
     def progress(self):
@@ -821,12 +839,8 @@ cdef class Network:
         cdef _View r = self._raw(raw, "raw", batch.epoch.n, True)
         cdef double penalty
         cdef nnf_status status
-        self._begin_step()
-        try:
-            with nogil:
-                status = nnf_network_step_forward(self.network, &batch.epoch, learning, r.buffer.buf, &penalty)
-        finally:
-            self.stepping = False
+        with self.turn, nogil:
+            status = nnf_network_step_forward(self.network, &batch.epoch, learning, r.buffer.buf, &penalty)
         _check(status)
         return penalty
 
@@ -843,18 +857,15 @@ cdef class Network:
         cdef double n = batch.epoch.n
         cdef nnf_status status
         batch.step[0], batch.step[1], batch.step[2], batch.step[3] = rate, gradient_rate, reach, decay
-        self._begin_step()
-        try:
+        with self.turn:
             with nogil:
                 status = nnf_network_step_backward(self.network, &batch.epoch, learning, g.buffer.buf, &reached)
-        finally:
-            self.stepping = False
-        _check(status)
-        if reached.steps > self.reached.steps:
-            reached.data += n * loss
-            reached.penalty += n * penalty
-            self.steps += learning
-        self.reached = reached
+            _check(status)
+            if reached.steps > self.reached.steps:
+                reached.data += n * loss
+                reached.penalty += n * penalty
+                self.steps += learning
+            self.reached = reached
 
     cdef _Epoch _batch(self, X, order, weights, uint64_t noise):
         """An epoch of one step, without targets."""
@@ -875,12 +886,8 @@ cdef class Network:
     cdef nnf_progress _gradients(self, _Data data) except *:
         cdef nnf_progress loss
         cdef nnf_status status
-        self._begin_step()
-        try:
-            with nogil:
-                status = nnf_network_gradients(self.network, &data.data, _poll, &loss)
-        finally:
-            self.stepping = False
+        with self.turn, nogil:
+            status = nnf_network_gradients(self.network, &data.data, _poll, &loss)
         _check(status)
         return loss
 
@@ -893,11 +900,14 @@ cdef class Network:
         cdef nnf_progress loss
         if self.held is None:
             raise ValueError("no data are held yet")
-        cdef _View point = self.description.flat(theta, "theta", False)
-        _check(nnf_network_load(self.network, NNF_PARAMETERS, <const void *const *>self.description.pointers))
-        loss = self._gradients(self.held)
-        cdef _View slope = self.description.flat(gradient, "gradient", True)
-        _check(nnf_network_store(self.network, NNF_GRADIENTS, self.description.pointers))
+        with self.turn:
+            point = self.description.flat(theta, "theta", False)
+            _check(nnf_network_load(self.network, NNF_PARAMETERS, <const void *const *>self.description.pointers))
+            with nogil:
+                status = nnf_network_gradients(self.network, &data.data, _poll, &loss)
+            _check(status)
+            slope = self.description.flat(gradient, "gradient", True)
+            _check(nnf_network_store(self.network, NNF_GRADIENTS, self.description.pointers))
         return loss.data, loss.penalty
 
 
@@ -936,6 +946,7 @@ cdef class Neuron:
     """
 
     cdef nnf_perceptron neuron
+    cdef _Turn turn
     cdef list views
 
     def __cinit__(self, *, x, target, sample_weight, order, weights, str activation, double intercept=0.0,
@@ -946,6 +957,7 @@ cdef class Neuron:
                   nnf_index n_unaveraged=0, nnf_index n_averaged=0):
         cdef nnf_perceptron *neuron = &self.neuron
         cdef str format = _format_of(weights)
+        self.turn = _Turn()
         self.views = []
         neuron.dtype = _dtype(format)
         neuron.n_samples = target.shape[0]
@@ -999,14 +1011,15 @@ cdef class Neuron:
     def epoch(self):
         """Learn from every sample once. Returns False when a weight, the intercept or a sum is no longer finite."""
         cdef nnf_status status
-        with nogil:
+        with self.turn, nogil:
             status = nnf_perceptron_epoch(&self.neuron, _poll)
         _check(status)
         return self.neuron.finite != 0
 
     def rescale(self):
         """Bring `weights` to scale 1."""
-        nnf_perceptron_rescale(&self.neuron)
+        with self.turn:
+            nnf_perceptron_rescale(&self.neuron)
 
     @property
     def intercept(self):

@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as serialized
 
+from nnfast import _safetensors
 from nnfast._kept import Kept, check_random_state_dict
+from nnfast._safetensors import Arrays
 
 FORMAT = "nnfast"
 FORMAT_VERSION = 1
@@ -47,7 +47,6 @@ _CLASSES = {
     "AdaptiveRate": "nnfast._schedules",
     "CurveRate": "nnfast._schedules",
 }
-Arrays = dict[str, NDArray[Any]]
 
 
 class ModelFileError(ValueError):
@@ -114,7 +113,7 @@ def save(model: Any, path: str | bytes | os.PathLike[Any]) -> None:
         "model": text,
         "sha256": _digest(text, writer.arrays),
     }
-    _write(Path(os.fsdecode(path)), serialized(writer.arrays, metadata))
+    _write(Path(os.fsdecode(path)), _safetensors.serialized(writer.arrays, metadata))
 
 
 def load(path: str | bytes | os.PathLike[Any], *, network: bool = False) -> Any:
@@ -303,22 +302,19 @@ class ModelFile:
         except (OSError, MemoryError):
             raise
         except Exception as error:  # whichever a file that is not what it should be has led to
-            plain = isinstance(error, (SafetensorError, ValueError))
-            what = error if plain else f"{type(error).__name__}, {error}"
+            what = error if isinstance(error, ValueError) else f"{type(error).__name__}, {error}"
             raise ModelFileError(f"{self.path} is not a model file that can be read: {what}") from error
 
     def _read(self) -> tuple[dict[str, str], Arrays, dict[str, Any]]:
-        with safe_open(self.path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise ValueError("it is a safetensors file that nnfast.save has not written")
-            found = int(metadata["format_version"])
-            if found > FORMAT_VERSION:
-                raise ValueError(
-                    f"it has version {found} of the format, written by nnfast {metadata.get('nnfast_version')}; "
-                    f"this nnfast reads up to version {FORMAT_VERSION}"
-                )
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
+        metadata, arrays = _safetensors.read(self.path)
+        if metadata.get("format") != FORMAT:
+            raise ValueError("it is a safetensors file that nnfast.save has not written")
+        found = int(metadata["format_version"])
+        if found > FORMAT_VERSION:
+            raise ValueError(
+                f"it has version {found} of the format, written by nnfast {metadata.get('nnfast_version')}; "
+                f"this nnfast reads up to version {FORMAT_VERSION}"
+            )
         longest = max((length for array in arrays.values() for length in array.shape), default=0)
         if longest > os.path.getsize(self.path):  # rows of nothing; each would become an object in some list
             raise ValueError(f"an array has {longest} rows or columns, more than the file has bytes")

@@ -18,17 +18,18 @@ from scipy.sparse import csr_array, issparse, sparray, spmatrix
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import StratifiedShuffleSplit
-from sklearn.utils import _align_api_if_sparse, check_random_state, compute_class_weight
+from sklearn.utils import check_random_state, compute_class_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.multiclass import _check_partial_fit_first_call, unique_labels
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from nnfast import _core, ops
 from nnfast._kept import Kept, check_feature_names
 from nnfast._network import Array, check_classes
 from nnfast._resuming import Attempt
+from nnfast._sklearn import as_configured, check_sample_weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -629,9 +630,7 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
             classes = self.classes_
         class_weights = compute_class_weight(self.class_weight, classes=classes, y=y)
         # All-zero weights get a more telling error from the validation split.
-        sample_weight = _check_sample_weight(
-            sample_weight, X, dtype=X.dtype, allow_all_zero_weights=self.early_stopping
-        )
+        sample_weight = check_sample_weight(sample_weight, X, dtype=X.dtype, allow_all_zero=self.early_stopping)
         kept = None
         if start is None and getattr(self, "coef_", None) is not None:
             kept = self._kept_averages()
@@ -794,7 +793,7 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
         self : Perceptron
         """
         check_is_fitted(self, msg="Estimator, %(name)s, must be fitted before sparsifying.")
-        self.coef_ = _align_api_if_sparse(csr_array(self.coef_))
+        self.coef_ = as_configured(csr_array(self.coef_))
         return self
 
     def __sklearn_tags__(self) -> Any:
