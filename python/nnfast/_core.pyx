@@ -38,8 +38,8 @@ cdef unsigned long _main_thread
 
 
 cdef int _poll() except -1 nogil:
-    """Lets Ctrl-C through. The engine asks from the thread that called it; only the main thread has signals. Another one
-    must not ask for the GIL here: an interpreter that ends would end it, and with it the memory that its team works on.
+    """Lets Ctrl-C through. The engine asks from the thread that called it; only the main thread has signals. Another
+    one must not ask for the GIL here: an interpreter that ends would end it, and with it the memory of its team.
     """
     if PyThread_get_thread_ident() == _main_thread:
         with gil:
@@ -880,16 +880,13 @@ cdef class Network:
 
     def gradients(self, X, Y, weights=None):
         """(data, penalty): sums over the rows. The gradients of their mean wait for store(GRADIENTS, ...)."""
-        cdef nnf_progress loss = self._gradients(self._data(X, Y, weights))
-        return loss.data, loss.penalty
-
-    cdef nnf_progress _gradients(self, _Data data) except *:
+        cdef _Data data = self._data(X, Y, weights)
         cdef nnf_progress loss
         cdef nnf_status status
         with self.turn, nogil:
             status = nnf_network_gradients(self.network, &data.data, _poll, &loss)
         _check(status)
-        return loss
+        return loss.data, loss.penalty
 
     def hold(self, X, Y, weights=None):
         """The data that `value` means from now on; held."""
@@ -897,8 +894,10 @@ cdef class Network:
 
     def value(self, theta, gradient):
         """As load(PARAMETERS), gradients and store(GRADIENTS) with all parameters in one vector, contiguous."""
+        cdef _Data data = self.held
         cdef nnf_progress loss
-        if self.held is None:
+        cdef nnf_status status
+        if data is None:
             raise ValueError("no data are held yet")
         with self.turn:
             point = self.description.flat(theta, "theta", False)
