@@ -27,6 +27,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
 import nnfast
+from estimators import parity
+
+pytestmark = parity
 
 # ---- data and fits --------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import reference
+from estimators import parity
 from nnfast import Perceptron, _core
 
 SKLEARN = sklearn.linear_model.Perceptron
@@ -88,6 +89,7 @@ def dict_weight(y):
 
 
 @same_arithmetic
+@parity
 @pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("penalty", [None, "l2", "l1", "elasticnet"])
@@ -115,6 +117,7 @@ def test_same_bits(data, penalty, dtype, sparse):
 
 
 @same_arithmetic
+@parity
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize(
     "settings",
@@ -139,6 +142,7 @@ def test_same_bits_on_digits(settings, dtype):
 
 
 @same_arithmetic
+@parity
 @pytest.mark.parametrize("eta0", [0.1, 0.3, 0.7, 1.0, 3.3])
 @pytest.mark.parametrize("gate", list(GATES))
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -151,6 +155,7 @@ def test_same_bits_with_ties(gate, eta0, dtype):
         assert_same_model(Perceptron(**settings).fit(Z, GATES[gate]), SKLEARN(**settings).fit(Z, GATES[gate]), Z)
 
 
+@parity
 @pytest.mark.parametrize("data", list(DATA))
 def test_same_bits_on_integers(data):
     """Integers make every product and sum exact: this holds on any machine."""
@@ -160,6 +165,7 @@ def test_same_bits_on_integers(data):
 
 
 @same_arithmetic
+@parity
 @pytest.mark.parametrize("penalty", [None, "l2", "l1", "elasticnet"])
 @pytest.mark.parametrize("data", list(DATA))
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -184,6 +190,7 @@ def test_same_bits_from_given_weights(data, penalty, dtype):
 
 
 @same_arithmetic
+@parity
 @pytest.mark.parametrize("penalty", [None, "l2", "l1", "elasticnet"])
 @pytest.mark.parametrize("data", list(DATA))
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -206,6 +213,7 @@ def test_same_bits_of_partial_fit(data, penalty, dtype):
 
 
 @same_arithmetic
+@parity
 @pytest.mark.parametrize("early_stopping", [True, False])
 @pytest.mark.parametrize("data", list(DATA))
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -240,6 +248,7 @@ def test_same_draws(data, early_stopping):
 
 
 @same_arithmetic
+@parity
 @pytest.mark.parametrize("container", [csr_matrix, csr_array])
 def test_same_bits_on_odd_sparse_data(container):
     """Empty rows, unsorted and repeated column numbers, a matrix without entries."""
