@@ -11,7 +11,7 @@ from nnfast import _core
 
 ISAS = [name for name, available in _core.isas().items() if available]
 
-# Files that import what not every Python has a wheel for (the group `extra` of pyproject.toml).
+# Files that import what not every Python has a wheel for (groups `test-data` and `test-files` of pyproject.toml).
 NEEDS = {
     "test_displays.py": {"matplotlib", "pandas"},
     "test_docs.py": {"matplotlib", "onnx", "sklearn.callback"},
