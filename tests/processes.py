@@ -1,7 +1,8 @@
-"""Code that runs in a process of its own, and the models that tests of threads and processes have in common."""
+"""What tests of threads, processes and interruptions have in common: code in a process of its own, models, signals."""
 
 import inspect
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+import nnfast
 from nnfast import MLPClassifier, MLPRegressor, Perceptron
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc or limits the address space")
@@ -53,3 +55,32 @@ MODELS = {
 def digits(name):
     X = (DIGITS.data - 5) / 6
     return (X.astype(np.float32) if name == "single" else X), DIGITS.target
+
+
+timers = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+
+
+class OnSignal:
+    """Within the block the main thread's Python runs `call` once, as a signal handler, from within the engine: when two
+    signals in a row have met the same call of the same frame of this package."""
+
+    def __init__(self, call):
+        self.call = call
+        self.calls = 0
+        self.place = None
+
+    def __enter__(self):
+        self.old = signal.signal(signal.SIGALRM, self)
+        signal.setitimer(signal.ITIMER_REAL, 0.03, 0.03)  # the engine hears it every 0.05 s
+        return self
+
+    def __exit__(self, *_):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self.old)
+
+    def __call__(self, _, frame):
+        last, self.place = self.place, (frame, frame.f_lasti)
+        if self.place == last and frame.f_code.co_filename.startswith(str(Path(nnfast.__file__).parent)):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            self.calls += 1
+            self.call()

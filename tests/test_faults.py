@@ -302,6 +302,63 @@ def test_a_failed_call_leaks_nothing(name):
     assert bytes_in_use() - before < 32e3
 
 
+def fits_and_predicts():
+    """What 1,000 fits and 100,000 predictions leave behind, in bytes: by malloc's account, and by the system's."""
+    import gc
+    import mmap
+    import warnings
+
+    import numpy as np
+
+    from nnfast import MLP, MLPClassifier, MLPRegressor, Perceptron
+    from test_faults import bytes_in_use
+
+    warnings.simplefilter("ignore")
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((60, 8)), np.arange(60) % 3
+    models = [
+        MLPClassifier((9,), max_iter=2),
+        MLPClassifier((9,), max_iter=2, early_stopping=True, averaging="ema", averaging_start=0, dropout=0.1),
+        MLPRegressor(hidden_layer_sizes=(9,), max_iter=2, solver="lbfgs"),
+        Perceptron(max_iter=2, n_jobs=1),
+    ]
+    network = MLP((8, 200, 200, 1), random_state=0)  # worth several threads for all rows
+    big = np.tile(X, (20, 1))
+
+    def resident():
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * mmap.PAGESIZE
+
+    def work(fits, predictions):
+        for _ in range(fits // len(models)):
+            for model in models:
+                model.fit(X, y)
+        for _ in range(predictions // 1000):
+            network.forward(big)
+            for model in models[:2]:
+                model.predict(X)
+                for row in X:
+                    for _ in range(8):
+                        model.predict(row[np.newaxis])
+
+    work(100, 5000)  # caches fill, threads start
+    gc.collect()
+    before = bytes_in_use(), resident()
+    work(1000, 100_000)
+    gc.collect()
+    print(bytes_in_use() - before[0], resident() - before[1])
+
+
+@linux_only
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="counts with glibc's mallinfo2")
+def test_many_fits_and_predictions_do_not_grow_the_process():
+    """One pointer lost by a fit or by a hundred predictions would make 8 KB; an array of weights 70 KB and more. Pages
+    come and go: a process whose malloc has lost nothing may have some hundred KB more."""
+    lost, grown = map(int, in_a_process(fits_and_predicts))
+    assert lost < 8e3
+    assert grown < 4e6
+
+
 def fits_in_little_memory():
     """The weights have 4 MB, the engine wants several times that. How often the memory was too little for each call."""
     import mmap

@@ -8,8 +8,8 @@ import pytest
 from sklearn.base import clone
 
 from estimators import problem
-from nnfast import MLPRegressor
-from processes import bits, in_a_process
+from nnfast import MLP, MLPRegressor, Perceptron
+from processes import MODELS, OnSignal, bits, digits, in_a_process, timers
 
 
 def interruptions():
@@ -22,7 +22,7 @@ def interruptions():
 
     import numpy as np
 
-    from nnfast import MLP, MLPClassifier, Perceptron
+    from nnfast import MLP, MLPClassifier
 
     main = threading.main_thread().ident
 
@@ -152,3 +152,151 @@ def test_l_bfgs_leaves_the_weights_of_its_last_iteration(error):
             assert bits(model) == bits(same)
         assert model.predict(X).shape == y.shape
     assert max(n_iterations) > min(n_iterations)
+
+
+# ---- other exceptions ------------------------------------------------------------------------------------------------
+
+
+class Enough(Exception):
+    pass
+
+
+def enough():
+    raise Enough
+
+
+@timers
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_an_exception_of_a_signal_handler_ends_a_fit_that_can_be_resumed(early_stopping):
+    """Such as a time limit of the caller's."""
+    X = np.random.default_rng(0).standard_normal((25_000, 20))
+    options = {"batch_size": 8, "max_iter": 2, "random_state": 0, "early_stopping": early_stopping}
+    model = MLPRegressor(hidden_layer_sizes=(200, 200), **options)
+    whole = clone(model).fit(X, X[:, 0])
+    with OnSignal(enough), pytest.raises(Enough):
+        model.fit(X, X[:, 0])
+    assert model.predict(X[:5]).shape == (5,)
+    assert bits(model.fit(X, X[:, 0], resume=True)) == bits(whole)
+    assert model.loss_curve_ == whole.loss_curve_
+
+
+@timers
+def test_an_exception_of_a_signal_handler_leaves_other_calls_as_they_were():
+    X = np.random.default_rng(0).standard_normal((100_000, 20))
+    network, same = (MLP((20, 500, 500, 1), random_state=0, dtype="float64") for _ in range(2))
+    for call in (
+        network.forward,
+        lambda X: network.loss(X, X[:, :1]),
+        lambda X: network.train_epoch(X, X[:, 0], 10**5),
+    ):
+        with OnSignal(enough), pytest.raises(Enough):
+            call(X)
+    assert bits(network) == bits(same) and network.n_steps_ == 0
+    neuron = clone(MODELS["perceptron"]).fit(*digits("perceptron"))
+    before = bits(neuron), neuron.n_features_in_
+    with OnSignal(enough), pytest.raises(Enough):
+        neuron.set_params(max_iter=10**9).fit(X, X[:, 0] > 0)
+    assert (bits(neuron), neuron.n_features_in_) == before
+
+
+@pytest.mark.parametrize("error", [Enough, KeyboardInterrupt])
+@pytest.mark.parametrize("hook", ["on_fit_task_begin", "on_fit_task_end"])
+def test_an_exception_of_a_callback_ends_a_fit_that_can_be_resumed(error, hook):
+    _, X, y = problem("regression")
+    model = MLPRegressor(hidden_layer_sizes=(5,), max_iter=6, batch_size=20, random_state=0)
+    whole = clone(model).fit(X, y)
+    callback = Raising(hook, error)
+    model.set_callbacks(callback)
+    if error is KeyboardInterrupt:
+        with pytest.warns(UserWarning, match="Training interrupted by user"):
+            model.fit(X, y)
+    else:
+        with pytest.raises(Enough):
+            model.fit(X, y)
+    assert model.n_iter_ == len(model.loss_curve_) == (2 if hook == "on_fit_task_begin" else 3)
+    model.set_callbacks()
+    assert bits(model.fit(X, y, resume=True)) == bits(whole)
+
+
+class Raising:
+    """A callback whose hook fails in the third epoch."""
+
+    def __init__(self, hook, error):
+        self.hook, self.error, self.epochs = hook, error, 0
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+    def _called(self, hook, context):
+        if hook == self.hook and context.task_name == "epoch":
+            self.epochs += 1
+            if self.epochs == 3:
+                raise self.error
+
+    def on_fit_task_begin(self, estimator, context, **_):
+        self._called("on_fit_task_begin", context)
+
+    def on_fit_task_end(self, estimator, context, **_):
+        self._called("on_fit_task_end", context)
+
+
+@pytest.mark.parametrize("error", [Enough, KeyboardInterrupt])
+def test_an_exception_of_ones_own_loss_ends_a_fit_that_can_be_resumed(error):
+    _, X, y = problem("outputs")
+    left = np.inf
+
+    def loss(y, raw):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise error
+        return 0.5 * ((raw - y) ** 2).sum(axis=1), raw - y
+
+    model = MLPRegressor(loss, (5,), max_iter=3, batch_size=64, random_state=0)
+    whole = clone(model).fit(X, y)
+    left = 9 + 5  # checked nine times, three batches, the second of the next epoch
+    with pytest.raises(Enough) if error is Enough else pytest.warns(UserWarning, match="Training interrupted by user"):
+        model.fit(X, y)
+    assert model.n_iter_ == 1
+    assert bits(model.fit(X, y, resume=True)) == bits(whole)
+
+
+# ---- fits in other threads -------------------------------------------------------------------------------------------
+
+
+def ctrl_c_beside_a_fit():
+    import os
+    import signal
+    import threading
+
+    from work import X, Y, digest, trained
+
+    network, same = trained(), trained()
+    rows = list(range(600)) * 100
+    begun = threading.Event()
+
+    def fit():
+        begun.set()
+        network.train_epoch(X, Y, 300, rows)
+
+    thread = threading.Thread(target=fit)
+    thread.start()
+    begun.wait()
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        while thread.is_alive():
+            thread.join(60)
+        print("ended")
+    except KeyboardInterrupt:
+        print("interrupted")
+    thread.join()
+    same.train_epoch(X, Y, 300, rows)
+    print(digest(*network.coefs_) == digest(*same.coefs_))
+
+
+def test_ctrl_c_is_the_main_threads():
+    """It waits for a fit in another thread and is interrupted at once; the fit goes on to its end."""
+    assert in_a_process(ctrl_c_beside_a_fit) == ["interrupted", "True"]
