@@ -14,7 +14,7 @@ enum { NNF_CPU_ANY = 0, NNF_CPU_AVX2 = 1, NNF_CPU_AVX512 = 2 };
 #ifdef NNFAST_HAVE_X86
 #include <cpuid.h>
 
-/* XCR0: the register state that the operating system saves. */
+/* XCR0: the register state that the operating system saves. Of macOS it never shows that of AVX-512. */
 static unsigned os_state(void)
 {
     unsigned low, high;

@@ -7,7 +7,12 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+
+#if defined(_WIN32)
+#include <malloc.h>
+#elif defined(__linux__)
 #include <sys/mman.h>
+#endif
 
 /* Allocations left until one fails; negative: none will. Set by tests. */
 static _Atomic nnf_index countdown = -1;
@@ -36,14 +41,16 @@ static void *allocate(size_t bytes)
     const bool large = bytes >= 2 * huge_page;
     const size_t unit = large ? huge_page : NNF_ALIGN;
     const size_t rounded = (bytes + unit) / unit * unit; /* never 0: aligned_alloc(…, 0) may return NULL */
+#ifdef _WIN32 /* has no aligned_alloc: its free could not tell where such a block begins */
+    return _aligned_malloc(rounded, unit);
+#else
     void *memory = aligned_alloc(unit, rounded);
-    if (memory == NULL)
-        return NULL;
 #ifdef MADV_HUGEPAGE
-    if (large)
+    if (large && memory != NULL)
         (void)madvise(memory, rounded, MADV_HUGEPAGE); /* whether it is heeded does not matter */
 #endif
     return memory;
+#endif
 }
 
 void *nnf_alloc(size_t bytes)
@@ -53,7 +60,11 @@ void *nnf_alloc(size_t bytes)
 
 void nnf_free(void *memory)
 {
+#ifdef _WIN32
+    _aligned_free(memory);
+#else
     free(memory);
+#endif
 }
 
 /* A block of scratch: its size, then, NNF_ALIGN bytes on, what the caller gets. */
@@ -69,7 +80,7 @@ void *nnf_scratch_take(size_t bytes)
         return NULL;
     scratch *block = atomic_exchange(&spare, NULL);
     if (block == NULL || block->bytes < bytes) {
-        free(block);
+        nnf_free(block);
         block = allocate(bytes + NNF_ALIGN);
         if (block == NULL)
             return NULL;
@@ -81,7 +92,7 @@ void *nnf_scratch_take(size_t bytes)
 void nnf_scratch_give(void *memory)
 {
     scratch *block = (scratch *)(void *)((char *)memory - NNF_ALIGN);
-    free(block->bytes > NNF_SPARE_BYTES ? block : atomic_exchange(&spare, block));
+    nnf_free(block->bytes > NNF_SPARE_BYTES ? block : atomic_exchange(&spare, block));
 }
 
 void *nnf_take(nnf_arena *arena, nnf_index rows, nnf_index columns, size_t size)

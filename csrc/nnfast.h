@@ -18,7 +18,11 @@
 typedef ptrdiff_t nnf_index;
 
 /* Seen outside the shared library; all other names are hidden. */
+#ifdef _WIN32
+#define NNF_EXPORT __declspec(dllexport)
+#else
 #define NNF_EXPORT __attribute__((visibility("default")))
+#endif
 
 /* ---- status ------------------------------------------------------------------------------------------------- */
 

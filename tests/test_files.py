@@ -686,6 +686,7 @@ def test_a_file_is_replaced_or_left_alone(path, monkeypatch):
 def test_a_full_disk_and_a_folder_that_is_not_there(path):
     with pytest.raises(OSError):
         save(MLP((2, 1)), path.parent / "nowhere" / "model")
+    pytest.importorskip("resource", reason="a limit on files, in place of a full disk, is POSIX's")
     code = f"""
     import os, resource
     import nnfast

@@ -13,7 +13,6 @@ from processes import MODELS, OnSignal, bits, digits, in_a_process, timers
 
 
 def interruptions():
-    import os
     import signal
     import sys
     import threading
@@ -34,7 +33,7 @@ def interruptions():
             while seen < 2:
                 time.sleep(0.05)
                 seen = seen + 1 if sys._current_frames()[main].f_code.co_name == inside else 0
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
         threading.Thread(target=watch, daemon=True).start()
 

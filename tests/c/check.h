@@ -14,8 +14,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#ifdef _WIN32
+#define WIN32_LEAN_AND_MEAN
+#include <windows.h>
+#else
 #include <sys/mman.h>
-#include <unistd.h>
+#endif
 
 /* ---- counting ------------------------------------------------------------------------------------------------- */
 
@@ -129,11 +134,45 @@ static inline void fill(nnf_dtype dtype, void *array, nnf_index n, double (*next
         put(dtype, array, j, next());
 }
 
+/* ---- the bits of results, as one number: FNV-1a ---------------------------------------------------------------- */
+
+#define DIGEST_OF_NOTHING 0xcbf29ce484222325u
+
+static uint64_t digest;
+
+static inline void tell(const void *data, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        digest = (digest ^ ((const unsigned char *)data)[i]) * 0x100000001b3u;
+}
+
 /* ---- fenced memory -------------------------------------------------------------------------------------------- */
 
+/* Zeros, which take memory where they are touched; NULL when the machine does not promise so many. */
+static inline void *zero_pages(size_t bytes)
+{
+#ifdef _WIN32
+    return VirtualAlloc(NULL, bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
+#else
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+#endif
+}
+
+/* From now on pages may be neither read nor written; whether that could be had. */
+static inline int forbid(void *pages, size_t bytes)
+{
+#ifdef _WIN32
+    DWORD before;
+    return VirtualProtect(pages, bytes, PAGE_NOACCESS, &before) != 0;
+#else
+    return mprotect(pages, bytes, PROT_NONE) == 0;
+#endif
+}
+
 /* Arrays end where a page begins that may be neither read nor written, and start behind bytes that are looked at later.
- * They are thus aligned to one element only. A slot holds one array at a time. */
-enum { N_SLOTS = 9, SLOT_BYTES = 1 << 22, FRONT_BYTES = 256, GUARD_BYTE = 0xa5 };
+ * They are thus aligned to one element only. A slot holds one array at a time. No machine has larger pages. */
+enum { N_SLOTS = 9, SLOT_BYTES = 1 << 22, FRONT_BYTES = 256, PAGE_BYTES = 1 << 16, GUARD_BYTE = 0xa5 };
 
 static unsigned char *slots[N_SLOTS];
 static size_t used[N_SLOTS];
@@ -142,13 +181,11 @@ static inline void *fenced(int slot, nnf_dtype dtype, nnf_index elements)
 {
     const size_t bytes = (size_t)elements * (dtype == NNF_FLOAT32 ? sizeof(float) : sizeof(double));
     if (slots[slot] == NULL) {
-        const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-        void *memory = mmap(NULL, SLOT_BYTES + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (memory == MAP_FAILED || mprotect((char *)memory + SLOT_BYTES, page, PROT_NONE) != 0) {
+        slots[slot] = zero_pages(SLOT_BYTES + PAGE_BYTES);
+        if (slots[slot] == NULL || !forbid(slots[slot] + SLOT_BYTES, PAGE_BYTES)) {
             printf("no memory\n");
             exit(1);
         }
-        slots[slot] = memory;
     }
     if (bytes + FRONT_BYTES > SLOT_BYTES) {
         printf("an array of %zu bytes is too large for a slot\n", bytes);
