@@ -38,9 +38,9 @@ cdef unsigned long _main_thread
 
 
 cdef int _poll() except -1 nogil:
-    """Lets Ctrl-C through. The engine asks from the thread that called it; only the main thread has signals. Another one
-    must not ask for the GIL here: an interpreter that ends would end it, and with it the memory that its team works on.
-    """
+    """Lets Ctrl-C through. The engine asks from the thread that called it; only the main thread has signals. Another
+    must not ask for the GIL here: an interpreter that ends would end it, and with it the memory that its team works
+    on."""
     if PyThread_get_thread_ident() == _main_thread:
         with gil:
             PyErr_CheckSignals()
