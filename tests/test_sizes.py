@@ -110,7 +110,7 @@ def test_sparse_x_of_more_elements_than_32_bits_count():
 @pytest.mark.slow
 @beyond_32_bits
 def test_more_rows_than_32_bits_count():
-    """8 GB of outputs; the estimators' own memory for X of one column is as much."""
+    """8 GB of outputs, and 2 GB to compare them."""
     available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if available < 12e9:
         pytest.skip(f"needs 12 GB of free memory, there are {available / 1e9:.1f}")
