@@ -79,12 +79,12 @@ def check_sdist(sdist):
     check(not odd, f"{sdist.name} holds what git does, and nothing else" + f": {sorted(odd)}" * bool(odd))
 
 
-def check_wheel(wheel):
+def check_wheel(wheel, source):
     with zipfile.ZipFile(wheel) as archive:
         contents = {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
     name, version = wheel.name.split("-")[:2]
     info = f"{name}-{version}.dist-info"
-    package = {f"{name}/{path.name}" for path in (ROOT / "python" / name).iterdir() if path.suffix in {".py", ".pyi"}}
+    package = {f"{name}/{path.name}" for path in (source / "python" / name).iterdir() if path.suffix in {".py", ".pyi"}}
     papers = ["METADATA", "WHEEL", "RECORD", "licenses/LICENSE", "licenses/LICENSE.libgomp", f"sboms/{name}.cdx.json"]
     named = {*package, f"{name}/py.typed", *(f"{info}/{paper}" for paper in papers)}
     missing, more = named - set(contents), set(contents) - named
@@ -147,7 +147,7 @@ def main():
     (source,) = elsewhere.iterdir()
     check_alike((sdist, wheel, released), build(source, folder / "again"))
 
-    check_wheel(released)
+    check_wheel(released, source)
     for file in (sdist, released):
         check(file.stat().st_size <= LARGEST, f"{file.name}: {file.stat().st_size:,} bytes")
     if "abi3" in wheel.name:

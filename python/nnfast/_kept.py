@@ -74,6 +74,8 @@ def _conforms(value: Any, kind: Any) -> bool:
     if kind is bool:
         return isinstance(value, (bool, np.bool_))
     origin, parts = get_origin(kind), get_args(kind)
+    if hasattr(origin, "__value__"):  # a generic `type` alias, as NumPy's NDArray is on later Pythons
+        return _conforms(value, origin.__value__)
     if not isinstance(value, origin or kind):
         return False
     if origin is dict:
