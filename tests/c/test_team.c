@@ -157,15 +157,18 @@ static void test_products(void)
 
 /* ---- fits ---- */
 
-enum { ROWS = 2048, BATCH = 64, N_IN = 64, N_HIDDEN = 96, N_OUT = 8, N_BATCHES = ROWS / BATCH, INTERRUPTIONS = 2 };
+enum { ROWS = 2048, BATCH = 64, N_IN = 64, N_HIDDEN = 96, N_OUT = 8, MOST_BATCHES = 1 << 15, INTERRUPTIONS = 2 };
 
 static float X[ROWS * N_IN], Y[ROWS * N_OUT];
 static float W_0[N_IN * N_HIDDEN], W_1[N_HIDDEN * N_OUT], b_0[N_HIDDEN], b_1[N_OUT];
+static nnf_index order[MOST_BATCHES * BATCH]; /* all rows, again and again */
+static double rates[MOST_BATCHES];
 static const nnf_index sizes[] = {N_IN, N_HIDDEN, N_OUT}; /* 2.6 MFLOP a step: two threads */
 static const int activations[] = {NNF_RELU, NNF_IDENTITY};
 
 typedef struct fit {
     int n_threads, epochs, interruptions;
+    nnf_index n_batches; /* of an epoch */
     nnf_status status;
     nnf_progress progress;
     float outputs[ROWS * N_OUT];
@@ -176,8 +179,7 @@ static int always(void)
     return 1;
 }
 
-/* Training until it was asked to stop often enough, or for so many epochs. The question comes every 50 ms; a million
- * epochs last far longer. */
+/* Training for so many epochs, or, if none are given, until it was asked to stop often enough. */
 static void train(void *item)
 {
     fit *f = item;
@@ -187,20 +189,17 @@ static void train(void *item)
         .solver = NNF_SGD, .max_batch = BATCH, .n_threads = f->n_threads,
     };
     const void *const parameters[] = {W_0, W_1, b_0, b_1};
-    double rates[N_BATCHES];
-    for (int i = 0; i < N_BATCHES; i++)
-        rates[i] = 1e-3;
     const nnf_rows rows = {.n = ROWS, .values = X, .ld = N_IN};
     const nnf_epoch epoch = {
-        .data = {.X = rows, .Y = Y, .ldy = N_OUT}, .n = ROWS, .batch = BATCH, .rates = rates,
-        .poll = interrupted ? always : NULL,
+        .data = {.X = rows, .Y = Y, .ldy = N_OUT}, .n = f->n_batches * BATCH, .order = order, .batch = BATCH,
+        .rates = rates, .poll = interrupted ? always : NULL,
     };
     nnf_network *network = NULL;
     f->status = nnf_network_create(&config, &network);
     if (f->status == NNF_OK)
         f->status = nnf_network_load(network, NNF_PARAMETERS, parameters);
     for (int done = 0; f->status == NNF_OK; done++) {
-        if (interrupted ? f->interruptions >= INTERRUPTIONS || done == 1000000 : done == f->epochs)
+        if (interrupted ? f->interruptions >= INTERRUPTIONS || done == 100 : done == f->epochs)
             break;
         f->progress = (nnf_progress){0};
         while ((f->status = nnf_network_train_epoch(network, &epoch, &f->progress)) == NNF_INTERRUPTED)
@@ -219,15 +218,25 @@ static void test_fits(void)
     fill(NNF_FLOAT32, Y, ROWS * N_OUT, random_number);
     fill(NNF_FLOAT32, W_0, N_IN * N_HIDDEN, random_number);
     fill(NNF_FLOAT32, W_1, N_HIDDEN * N_OUT, random_number);
+    for (nnf_index i = 0; i < MOST_BATCHES * BATCH; i++)
+        order[i] = i % ROWS;
+    for (int i = 0; i < MOST_BATCHES; i++)
+        rates[i] = 1e-3;
+    /* The question whether to stop comes every 50 ms. An epoch of 0.3 s, for three threads of 0.1 s or more, hears it. */
     static fit fits[CALLERS], alone;
+    alone = (fit){.n_threads = 1, .epochs = 2, .n_batches = ROWS / BATCH};
+    const double begin = nnf_seconds();
+    train(&alone);
+    const double batches = 0.3 / (nnf_seconds() - begin) * 2 * ROWS / BATCH;
+    const nnf_index n_batches = batches < MOST_BATCHES ? 1 + (nnf_index)batches : MOST_BATCHES;
     for (int i = 0; i < CALLERS; i++)
-        fits[i].n_threads = 1 + i % TEAM;
+        fits[i] = (fit){.n_threads = 1 + i % TEAM, .n_batches = n_batches};
     call_at_once(train, fits, sizeof *fits);
     for (int i = 0; i < CALLERS; i++) {
         const fit *f = &fits[i];
-        alone = (fit){.n_threads = 1, .epochs = f->epochs};
+        alone = (fit){.n_threads = 1, .epochs = f->epochs, .n_batches = n_batches};
         train(&alone);
-        check(f->status == NNF_OK && alone.status == NNF_OK, "fits of %d epochs end well", f->epochs);
+        check(f->status == NNF_OK && alone.status == NNF_OK, "fits of %d epochs of %td batches end well", f->epochs, n_batches);
         check(f->interruptions >= INTERRUPTIONS && alone.interruptions == 0, "%d times stopped", f->interruptions);
         check(memcmp(&f->progress, &alone.progress, sizeof alone.progress) == 0
                   && memcmp(f->outputs, alone.outputs, sizeof alone.outputs) == 0,
