@@ -269,8 +269,16 @@ def test_weights_that_are_not_finite():
     texts = labels(display.ax_.get_legend().get_texts())
     assert texts == ["positive, up to inf", "negative, down to -inf"]
     largest = max(1, np.abs(network.coefs_[1]).max())
-    assert NetworkDisplay.from_estimator(network, kind="heatmap").images_[0].get_clim() == (-largest, largest)
-    assert WeightsDisplay(network.coefs_[0].T, image_shape=(3, 1)).plot().images_[0].get_clim() == (-1, 1)
+    images = NetworkDisplay.from_estimator(network, kind="heatmap")
+    assert images.images_[0].get_clim() == (-largest, largest)
+    weights = WeightsDisplay(network.coefs_[0].T, image_shape=(3, 1)).plot()
+    assert weights.images_[0].get_clim() == (-1, 1)
+    images.figure_.canvas.draw()
+    pixels = np.asarray(images.figure_.canvas.buffer_rgba())
+    for column, row in np.ndindex(3, 2):  # what has no colour is black, not white as 0
+        x, y = images.axes_[0].transData.transform((column, row)).astype(int)
+        assert (pixels[-y, x, :3] == 0).all() == (row == 0)
+    assert weights.axes_[0].get_facecolor() == (0, 0, 0, 1)
     network.coefs_[0][:] = network.coefs_[1][:] = network.intercepts_[0][:] = network.intercepts_[1][:] = np.nan
     assert labels(NetworkDisplay.from_estimator(network).ax_.get_legend().get_texts()) == []
     assert NetworkDisplay.from_estimator(network, kind="heatmap").images_[0].get_clim() == (-1, 1)

@@ -74,6 +74,10 @@ def _largest(weights: Sequence[Array]) -> float:
     return max(np.abs(w[np.isfinite(w)]).max(initial=0.0) for w in weights) or 1.0
 
 
+# Of the axes of images, seen through weights that are not finite: those are drawn transparent, and 0 almost white.
+_NOT_FINITE = "black"
+
+
 def _colors(weights: Sequence[Array], kwargs: dict[str, Any]) -> dict[str, Any]:
     """What ``imshow`` is told: red for positive weights and blue for negative ones, unless `kwargs` says otherwise; one
     limit there is the other one too."""
@@ -507,7 +511,8 @@ class NetworkDisplay:
 
             - 'lines' draws one for each weight, red for positive and blue for negative ones, and the wider the larger
               the weight is; the edges of the units do the same for the intercepts.
-            - 'heatmap' draws an image for each layer, with one scale of colours for all; the intercepts are left out.
+            - 'heatmap' draws an image for each layer, with one scale of colours for all, and black for what is not
+              finite; the intercepts are left out.
             - 'auto' is 'lines' for networks small enough, else 'heatmap'.
 
         max_units : int, default=32
@@ -666,7 +671,7 @@ class NetworkDisplay:
         self.figure_ = self.ax_.figure
         for layer, (panel, coef) in enumerate(zip(self.axes_, coefs, strict=True)):
             self.images_.append(panel.imshow(coef, **style))
-            panel.set(ylabel=names.layers[layer], xlabel=names.layers[layer + 1])
+            panel.set(ylabel=names.layers[layer], xlabel=names.layers[layer + 1], facecolor=_NOT_FINITE)
             panel.locator_params(nbins=5, integer=True)
         for set_ticks, labels in (
             (self.axes_[0].set_yticks, names.features),
@@ -786,7 +791,7 @@ class WeightsDisplay:
         self.images_: list[Any] = []
         for panel, unit in zip(self.axes_, chosen, strict=True):
             self.images_.append(panel.imshow(weights[:, unit].reshape(height, width), **style))
-            panel.set(xticks=[], yticks=[])
+            panel.set(xticks=[], yticks=[], facecolor=_NOT_FINITE)
             panel.set_title(f"unit {unit}", fontsize="small")
         self.colorbar_ = self.figure_.colorbar(self.images_[0], ax=self.axes_, label="weight")
         return self
