@@ -64,6 +64,7 @@ def test_info_of_others(path, capsys):
     nnfast.save(nnfast.Perceptron().fit(X, y).sparsify(), path)
     found = lines(capsys, "info", path)
     assert (found["neurons"], found["classes"]) == ("3 with 64 inputs, step", "3: 0, 1, 2")
+    assert found["weights"] == f"{3 * 64 + 3} of float64"  # those that are zero too
     nnfast.save(nnfast.MLP((2, 3, 1), loss="huber"), path)
     found = lines(capsys, "info", path)
     assert (found["model"], found["weights"]) == ("MLP(2-3-1, relu, identity output, huber, float32)", "13 of float32")

@@ -119,6 +119,8 @@ def test_activations_with_arguments_at_points_of_ones_own():
     assert display.ax_ is ax and display.figure_ is ax.figure and not ax.axison
     inside(display.axes_, ax)
     assert len(ActivationDisplay.from_names("relu").lines_) == 1
+    display = ActivationDisplay.from_names("relu", x=[-np.inf, -1, 2, np.nan, np.inf])
+    assert np.isfinite(display.axes_[0].get_ylim()).all()
 
 
 def inside(panels, ax):
@@ -150,6 +152,7 @@ def test_activations_refuse():
         "relu takes no argument": lambda: ActivationDisplay.from_names([("relu", 0.1)]),
         "no activation to draw": lambda: ActivationDisplay.from_names([]),
         "x must be a sequence of numbers": lambda: ActivationDisplay.from_names("relu", x=[[1.0]]),
+        "not all infinite or NaN": lambda: ActivationDisplay.from_names("relu", x=[np.nan, np.inf]),
         "softmax is no function of one number": lambda: ActivationDisplay.from_estimator(MLP((2, 3), loss="log_loss")),
     }
     for message, call in refused.items():
@@ -241,6 +244,46 @@ def test_names_of_outputs():
     assert outputs(MLP((2, 2))) == ["y0", "y1"]
 
 
+@pytest.mark.parametrize("kind", ["lines", "heatmap"])
+def test_names_are_no_mathematics(kind):
+    """Nor need they be text."""
+    frame = pd.DataFrame(X, columns=["price $", "$\\frac$", "a_b^{", ""])
+    model = MLPClassifier((2,), max_iter=1).fit(frame, np.array(["$x$", "$\\x$", "\\"])[np.arange(80) % 3])
+    display = NetworkDisplay.from_estimator(model, kind=kind)
+    features = display.axes_[0].get_yticklabels()
+    outputs = (display.ax_.child_axes[0].yaxis if kind == "lines" else display.axes_[-1].xaxis).get_ticklabels()
+    assert labels(features) == list(frame) and labels(outputs) == list(model.classes_)
+    assert not any(tick.get_parse_math() for tick in (*features, *outputs))
+    display.figure_.canvas.draw()  # as mathematics some of them are errors
+    numbered = NetworkDisplay(model.coefs_, model.intercepts_, feature_names=range(4), output_names=np.arange(3))
+    assert labels(numbered.plot(kind=kind).axes_[0].get_yticklabels()) == ["0", "1", "2", "3"]
+
+
+def test_weights_that_are_not_finite():
+    """As of a training that diverged: the others are drawn as ever."""
+    network = MLP((2, 3, 1), random_state=0)
+    network.coefs_[0][:] = [[np.nan, np.inf, -np.inf], [1, -0.5, 0]]
+    network.intercepts_[1][:] = -2
+    display = NetworkDisplay.from_estimator(network)
+    np.testing.assert_allclose(display.lines_[0].get_linewidths(), [0, 3, 3, 1.5, 0.75, 0])
+    texts = labels(display.ax_.get_legend().get_texts())
+    assert texts == ["positive, up to inf", "negative, down to -inf"]
+    largest = max(1, np.abs(network.coefs_[1]).max())
+    images = NetworkDisplay.from_estimator(network, kind="heatmap")
+    assert images.images_[0].get_clim() == (-largest, largest)
+    weights = WeightsDisplay(network.coefs_[0].T, image_shape=(3, 1)).plot()
+    assert weights.images_[0].get_clim() == (-1, 1)
+    images.figure_.canvas.draw()
+    pixels = np.asarray(images.figure_.canvas.buffer_rgba())
+    for column, row in np.ndindex(3, 2):  # what has no colour is black, not white as 0
+        x, y = images.axes_[0].transData.transform((column, row)).astype(int)
+        assert (pixels[-y, x, :3] == 0).all() == (row == 0)
+    assert weights.axes_[0].get_facecolor() == (0, 0, 0, 1)
+    network.coefs_[0][:] = network.coefs_[1][:] = network.intercepts_[0][:] = network.intercepts_[1][:] = np.nan
+    assert labels(NetworkDisplay.from_estimator(network).ax_.get_legend().get_texts()) == []
+    assert NetworkDisplay.from_estimator(network, kind="heatmap").images_[0].get_clim() == (-1, 1)
+
+
 def test_a_network_as_heat_maps():
     network = MLP((40, 6, 3), loss="log_loss", random_state=0)
     ax = plt.figure().add_subplot(1, 2, 1)
@@ -269,6 +312,9 @@ def test_size_decides_between_lines_and_heat_maps():
     display = NetworkDisplay.from_estimator(large, kind="lines", max_units=33, lw=0.25, color="black")
     assert display.lines_[0].get_linewidths() == [0.25]
     np.testing.assert_array_equal(display.lines_[0].get_colors()[:, :3], [[0, 0, 0]])
+    display = NetworkDisplay.from_estimator(small, colors="black", linewidths=2)
+    np.testing.assert_array_equal(display.lines_[0].get_colors()[:, :3], [[0, 0, 0]])
+    assert display.lines_[0].get_linewidths() == [2]
 
 
 def test_a_network_given_by_arrays():
@@ -321,6 +367,8 @@ def test_weights_of_some_units():
     for image, unit in zip(display.images_, [6, 2], strict=True):
         np.testing.assert_array_equal(image.get_array(), model.coefs_[0][:, unit].reshape(2, 2))  # 4 features: a square
         assert image.get_cmap().name == "PuOr" and image.get_clim() == (-2, 2)
+    for limit in ({"vmax": 2}, {"vmin": -2}):  # 0 stays in the middle
+        assert WeightsDisplay.from_estimator(model, **limit).images_[0].get_clim() == (-2, 2)
     norm = matplotlib.colors.SymLogNorm(0.1)
     assert WeightsDisplay.from_estimator(model, units=3, norm=norm).images_[2].norm is norm
     assert len(WeightsDisplay.from_estimator(model).images_) == 7

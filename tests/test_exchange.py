@@ -219,6 +219,9 @@ def test_one_activation_in_other_words():
         ),
         ("multiclass", {"solver": "adamw", "loss": "focal"}, "loss='focal', solver='adamw':"),
         ("regression", {"loss": "huber", "learning_rate": "cosine"}, "learning_rate='cosine', loss='huber':"),
+        ("regression", {"loss": "quantile"}, "loss='quantile':"),
+        ("outputs", {"loss": "quantile", "quantile": 0.9}, "loss='quantile', quantile=0.9:"),
+        ("regression", {"quantile": np.array([0.5]), "rho": 0.5}, "rho=0.5:"),
         ("poisson", {"loss": "tweedie", "dropout": np.array([0.1])}, r"dropout=array\(\[0.1\]\), loss='tweedie':"),
     ],
 )

@@ -8,6 +8,7 @@ import functools
 import os
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pandas as pd
@@ -117,6 +118,16 @@ def error_bound(model, X, u):
     return np.hstack([d, d]) if exported.both_classes else d
 
 
+def network_of(name):
+    """The network that a file of the model has, and the model."""
+    model, _ = made(name)
+    with tempfile.TemporaryDirectory() as folder:
+        nnfast.save(model, f"{folder}/model")
+        return nnfast.load(f"{folder}/model", network=True), model
+
+
+CLASSIFIERS = ["binary", "multiclass", "multilabel", "columns", "labels of text", "one class", "no hidden layer"]
+
 # ---- C ---------------------------------------------------------------------------------------------------------------
 
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wmissing-prototypes", "-Wdouble-promotion", "-pedantic", "-Werror"]
@@ -179,6 +190,16 @@ def test_c_says_what_the_model_says(library, name):
     assert (abs(c_outputs(library, name.replace(" ", "_"), model, X) - outputs) <= 2 * bound).all()
     if hasattr(model, "classes_"):
         np.testing.assert_array_equal(c_labels(library, name.replace(" ", "_"), model, X), model.predict(X))
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_c_of_the_network_of_a_classifier(name):
+    """Is that of the classifier: `predict` gives labels in both."""
+    network, model = network_of(name)
+    head, _, code = to_c(network).partition("*/")
+    expected_head, _, expected_code = to_c(model).partition("*/")
+    assert " ".join(head.split()) == " ".join(expected_head.split()).replace("MLPClassifier", "MLP")
+    assert code == expected_code
 
 
 EXACT = ["identity", "relu", ("leaky_relu", 0.1), "hard_sigmoid", "softsign"]
@@ -303,6 +324,12 @@ def test_onnx_says_what_the_model_says(name):
     assert_says(run(to_onnx(model), X), model, X, 1e-6)
 
 
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_onnx_of_the_network_of_a_classifier(name):
+    network, model = network_of(name)
+    assert_says(run(to_onnx(network), made(name)[1]), model, made(name)[1], 1e-6)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_onnx_in_float64(name):
     model, X = made(name)
@@ -342,9 +369,10 @@ def test_labels_in_onnx(name):
 def test_labels_that_onnx_does_not_have():
     X = np.random.default_rng(0).standard_normal((40, 2))
     model = Perceptron().fit(X, np.arange(40) % 2)
-    model.classes_ = np.array([0.5, 1.0])
-    with pytest.raises(ValueError, match=r"labels that are integers or text, not such as 0\.5"):
-        to_onnx(model)
+    for classes, wrong in (([0.5, 1.0], r"0\.5"), (np.array([1, 2**63], np.uint64), str(2**63)), ([-1.0, 1e19], "1e")):
+        model.classes_ = np.array(classes)
+        with pytest.raises(ValueError, match=f"labels that are integers or text, not such as {wrong}"):
+            to_onnx(model)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -467,6 +495,22 @@ def test_what_cannot_be_written(write):
         write(LinearRegression())
     with pytest.raises(ValueError, match="dtype must be float32 or float64, got int32"):
         write(made("binary")[0], dtype="int32")
+
+
+@pytest.mark.parametrize("write", [to_c, to_onnx])
+def test_an_argument_too_large_for_float32(write):
+    model = MLP((2, 3, 1), activation=("elu", 1e39), dtype="float64")
+    write(model, dtype="float64")
+    with pytest.raises(ValueError, match=r"argument of the activation \('elu', 1e\+39\) is not finite in float32"):
+        write(model, dtype="float32")
+
+
+@pytest.mark.parametrize("write", [to_c, to_onnx])
+def test_classes_that_do_not_fit(write):
+    network, _ = network_of("multiclass")
+    network.classes_ = network.classes_[1:]
+    with pytest.raises(ValueError, match="3 outputs, softmax, cannot tell"):
+        write(network)
 
 
 @pytest.mark.parametrize("write", [to_c, to_onnx])

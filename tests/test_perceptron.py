@@ -886,6 +886,30 @@ def test_an_average_begins_between_two_calls():
         assert model.intercept_[0] == intercepts[counted].mean()
 
 
+@pytest.mark.parametrize("data", list(DATA))
+def test_average_may_change_between_two_calls(data):
+    """Raised to a sample that is yet to come, it begins there, and until then all is as without; lowered, now."""
+    X, y = DATA[data][0][:60], DATA[data][1][:60]
+
+    def after(*parts):
+        """Trained on the samples up to each end, with its `average`."""
+        model, begin = Perceptron(shuffle=False), 0
+        for average, end in parts:
+            model.set_params(average=average).partial_fit(X[begin:end], y[begin:end], classes=np.unique(DATA[data][1]))
+            begin = end
+        return model
+
+    for changed, plain in (
+        (after((1, 20), (41, 30)), after((False, 30))),
+        (after((1, 20), (41, 30), (41, 60)), after((41, 60))),
+        (after((1, 20), (41, 60)), after((41, 60))),
+        (after((100, 20), (1, 60)), after((21, 60))),
+        (after((11, 20), (1, 60)), after((11, 60))),
+    ):
+        np.testing.assert_allclose(changed.coef_, plain.coef_, rtol=1e-12)  # the sums of other parts of the samples
+        np.testing.assert_allclose(changed.intercept_, plain.intercept_, rtol=1e-12)
+
+
 def test_a_neuron_whose_average_has_not_begun_keeps_its_weights():
     """t_ counts samples held out, and epochs that other classes need: `average` of them, this neuron has not seen."""
     X, y = DATA["binary"]

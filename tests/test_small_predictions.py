@@ -138,6 +138,15 @@ def test_strings_of_numpy():
         model.set_params(activation=np.str_("tanh"))
 
 
+@pytest.mark.parametrize("names", [{"loss": "huber"}, {"solver": "nadam"}, {"loss": "huber", "solver": "lbfgs"}])
+def test_losses_and_solvers_that_are_strings_of_numpy(names):
+    X, y = np.eye(4), np.arange(4.0)
+    settings = {"hidden_layer_sizes": 3, "max_iter": 2, "random_state": 0}
+    expected = MLPRegressor(**settings, **names).fit(X, y).predict(X)
+    model = MLPRegressor(**settings, **{name: np.str_(value) for name, value in names.items()})
+    np.testing.assert_array_equal(model.fit(X, y).predict(X), expected)
+
+
 def test_much_work_lets_other_threads_run():
     """Few multiply-adds, but many exponentials: a millisecond that must not be spent with the GIL."""
     for sizes, rows in (((4, 8, 1), 10_000), ((2, 2), 100_000), ((1, 5_000, 1), 1)):

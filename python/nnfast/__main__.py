@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def _facts(file: ModelFile) -> Iterator[tuple[str, str]]:
         yield "activations", ", ".join(map(_in_words, network._activations()))
         yield "loss", network.loss_name
         weights, classes = [*network.coefs_, *network.intercepts_], getattr(network, "classes_", None)
-    yield "weights", f"{sum(map(np.size, weights)):,} of {np.result_type(*(w.dtype for w in weights))}"
+    yield "weights", f"{sum(prod(w.shape) for w in weights):,} of {np.result_type(*(w.dtype for w in weights))}"
     if classes is not None:
         for labels in classes if isinstance(classes, list) else [classes]:
             yield "classes", _some(labels)

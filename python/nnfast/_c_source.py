@@ -130,7 +130,8 @@ def to_c(
     - ``void nnfast_predict_proba(x, float *probabilities)`` of an MLPClassifier; of several columns, one after the
       other.
     - ``void nnfast_decision_function(x, float *scores)`` of a Perceptron.
-    - ``void nnfast_predict(x, float *y)`` of an MLPRegressor; of an MLP, what ``forward`` gives.
+    - ``void nnfast_predict(x, float *y)`` of an MLPRegressor; of an MLP, what ``forward`` gives. An MLP with
+      ``classes_`` is written as the classifier that it came from.
 
     Parameters
     ----------
@@ -158,15 +159,17 @@ def to_c(
     TypeError
         It is of another kind.
     ValueError
-        ``name`` cannot begin a name in C, ``dtype`` is another, or a weight is not finite in it.
+        ``name`` cannot begin a name in C, ``dtype`` is another, a weight or the argument of an activation is not finite
+        in it, or the ``classes_`` of an MLP do not fit its outputs.
     OSError
         The file cannot be written.
 
     Notes
     -----
-    The weighted sums have the bits of the model's own on CPUs with a fused multiply-add, and so has everything made of
-    'identity', 'relu', 'leaky_relu', 'hard_sigmoid' and 'softsign'. Other activations call the C library, and may
-    differ from the model's in last digits.
+    Where X and the weights are of ``dtype``, the weighted sums have the bits of the model's own on CPUs with a fused
+    multiply-add, and so has everything made of 'identity', 'relu', 'leaky_relu', 'hard_sigmoid' and 'softsign'. Other
+    activations call the C library, and may differ from the model's in last digits. (The intercept of a Perceptron of
+    two classes is float64, also of X in float32.)
 
     Examples
     --------

@@ -57,8 +57,8 @@ def _curves(activations: Sequence[Activation], x: ArrayLike | None) -> tuple[Arr
         half = np.linspace(-4, 0, 401)
         x = np.concatenate([half, [np.nan], -half[-2::-1]])
     points = np.ascontiguousarray(x, np.float64)
-    if points.ndim != 1 or not points.size:
-        raise ValueError(f"x must be a sequence of numbers, got shape {points.shape}")
+    if points.ndim != 1 or not np.isfinite(points).any():
+        raise ValueError(f"x must be a sequence of numbers, not all infinite or NaN, got shape {points.shape}")
     if not activations:
         raise ValueError("There is no activation to draw.")
     values, slopes = np.empty((2, len(activations), len(points)))
@@ -69,10 +69,20 @@ def _curves(activations: Sequence[Activation], x: ArrayLike | None) -> tuple[Arr
     return points, values, slopes
 
 
+def _largest(weights: Sequence[Array]) -> float:
+    """The largest size of a weight that is finite; 1 where there is none but 0. Of a training that diverged, too."""
+    return max(np.abs(w[np.isfinite(w)]).max(initial=0.0) for w in weights) or 1.0
+
+
+# Of the axes of images, seen through weights that are not finite: those are drawn transparent, and 0 almost white.
+_NOT_FINITE = "black"
+
+
 def _colors(weights: Sequence[Array], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """What ``imshow`` is told: red for positive weights and blue for negative ones, unless `kwargs` says otherwise."""
-    largest = max(np.abs(w).max() for w in weights) or 1.0
-    scale = {} if "norm" in kwargs else {"vmin": -largest, "vmax": largest}
+    """What ``imshow`` is told: red for positive weights and blue for negative ones, unless `kwargs` says otherwise; one
+    limit there is the other one too."""
+    bound = abs(kwargs.get("vmax") or kwargs.get("vmin") or _largest(weights))
+    scale = {} if "norm" in kwargs else {"vmin": -bound, "vmax": bound}
     return {"cmap": "RdBu_r", "interpolation": "nearest", **scale, **kwargs}
 
 
@@ -341,7 +351,7 @@ class ActivationDisplay:
 
         Parameters
         ----------
-        activations : str or sequence of str or (str, float)
+        activations : str, or sequence with a str or (str, float) for each function
             Such as ``["relu", ("elu", 0.5)]``.
 
         x : array-like of shape (n_points,), default=None
@@ -361,7 +371,7 @@ class ActivationDisplay:
         Raises
         ------
         ValueError
-            There is no such function, or it takes no argument.
+            There is no such function, or it takes no argument, or x has no finite number.
         ImportError
             matplotlib is not installed.
         """
@@ -391,7 +401,8 @@ class ActivationDisplay:
         self.lines_: list[Any] = []
         self.slope_lines_: list[Any] = []
         values, slopes = np.asarray(self.values), np.asarray(self.slopes)
-        reach = 1.25 * max(1.0, np.nanmax(np.abs(self.x)))
+        x = np.asarray(self.x, np.float64)
+        reach = 1.25 * np.abs(x[np.isfinite(x)]).max(initial=1.0)
         drawn = np.clip([values, slopes], -reach, reach)
         margin = 0.05 * np.ptp(drawn[~np.isnan(drawn)])
         limits = np.nanmin(drawn) - margin, np.nanmax(drawn) + margin
@@ -435,7 +446,7 @@ class NetworkDisplay:
         The inputs; 'x0', 'x1', ... when None.
 
     output_names : sequence of str, default=None
-        The outputs; 'y0', 'y1', ... when None.
+        The outputs; 'y0', 'y1', ... when None. Names are drawn as they are, a ``$`` too.
 
     Attributes
     ----------
@@ -500,7 +511,8 @@ class NetworkDisplay:
 
             - 'lines' draws one for each weight, red for positive and blue for negative ones, and the wider the larger
               the weight is; the edges of the units do the same for the intercepts.
-            - 'heatmap' draws an image for each layer, with one scale of colours for all; the intercepts are left out.
+            - 'heatmap' draws an image for each layer, with one scale of colours for all, and black for what is not
+              finite; the intercepts are left out.
             - 'auto' is 'lines' for networks small enough, else 'heatmap'.
 
         max_units : int, default=32
@@ -559,8 +571,8 @@ class NetworkDisplay:
         self.kind_ = "lines" if kind != "heatmap" and largest <= max_units else "heatmap"
         names = _Names(
             _layer_names(len(sizes)) if self.layer_names is None else list(self.layer_names),
-            [f"x{i}" for i in range(sizes[0])] if self.feature_names is None else list(self.feature_names),
-            [f"y{i}" for i in range(sizes[-1])] if self.output_names is None else list(self.output_names),
+            [f"x{i}" for i in range(sizes[0])] if self.feature_names is None else list(map(str, self.feature_names)),
+            [f"y{i}" for i in range(sizes[-1])] if self.output_names is None else list(map(str, self.output_names)),
         )
         for what, given, n in zip(names._fields, names, (len(sizes), sizes[0], sizes[-1]), strict=True):
             if len(given) != n:
@@ -590,32 +602,34 @@ class NetworkDisplay:
         from matplotlib.lines import Line2D
 
         sizes = [len(coefs[0]), *map(len, intercepts)]
-        largest = max(sizes)
+        most = max(sizes)
         if ax is None:
-            figsize = 1.5 + 1.8 * len(sizes), 1.6 + 0.3 * max(largest, 6)
+            figsize = 1.5 + 1.8 * len(sizes), 1.6 + 0.3 * max(most, 6)
             ax = plt.subplots(figsize=figsize, layout="constrained")[1]
         self.ax_, self.axes_, self.figure_ = ax, [ax], ax.figure
         everything = np.concatenate([np.ravel(part) for part in (*coefs, *intercepts)])
+        largest = _largest([everything])
         # Points for the largest weight: 3, but less where that would make one surface of the lines of many units.
-        widest = 3 * min(1, 10 / largest)
-        scale = widest / (np.abs(everything).max() or 1.0)
+        widest = 3 * min(1, 10 / most)
 
         def looks(weights: Array) -> tuple[Any, Any]:
-            """Colours and widths of the lines for these weights."""
-            return np.select([weights > 0, weights < 0], ["tab:red", "tab:blue"], "tab:gray"), scale * np.abs(weights)
+            """Colours and widths of the lines for these weights: none for NaN, the widest for an infinite one."""
+            colors = np.select([weights > 0, weights < 0], ["tab:red", "tab:blue"], "tab:gray")
+            return colors, widest / largest * np.nan_to_num(np.abs(weights), posinf=largest)
 
         heights = [(n - 1) / 2 - np.arange(n) for n in sizes]
-        style = {"alpha": 0.8, "zorder": 1} | normalize_kwargs(kwargs, LineCollection)
+        given = normalize_kwargs(kwargs, LineCollection)
         for layer, coef in enumerate(coefs):
             j, k = (unit.ravel() for unit in np.indices(coef.shape))
             lines = np.empty((coef.size, 2, 2))  # (line, end, x and y)
             lines[:, :, 0] = layer, layer + 1
             lines[:, 0, 1], lines[:, 1, 1] = heights[layer][j], heights[layer + 1][k]
             colors, widths = looks(coef.ravel())
-            self.lines_.append(LineCollection(list(lines), colors=colors, linewidths=widths, **style))
+            style = {"colors": colors, "linewidth": widths, "alpha": 0.8, "zorder": 1} | given
+            self.lines_.append(LineCollection(list(lines), **style))
             ax.add_collection(self.lines_[-1])
 
-        pitch = ax.get_window_extent().height * 72 / ax.figure.dpi / (largest + 1)  # points from unit to unit
+        pitch = ax.get_window_extent().height * 72 / ax.figure.dpi / (most + 1)  # points from unit to unit
         for layer, y in enumerate(heights):
             colors, widths = looks(intercepts[layer - 1] if layer else np.zeros(len(y)))
             units = ax.scatter(np.full(len(y), layer), y, s=min(0.6 * pitch, 16) ** 2, color="white", zorder=2)
@@ -623,20 +637,21 @@ class NetworkDisplay:
             self.units_.append(units)
 
         fontsize = min(10, max(0.7 * pitch, 4))
-        reach = (largest + 1) / 2
+        reach = (most + 1) / 2
         ax.set(title=title, xlim=(-0.12, len(coefs) + 0.12), ylim=(-reach, reach))
         ax.xaxis.tick_top()
         ax.set_xticks(range(len(sizes)), names.layers)
-        ax.set_yticks(heights[0], names.features, fontsize=fontsize)
+        ax.set_yticks(heights[0], names.features, fontsize=fontsize, parse_math=False)
         right = ax.secondary_yaxis("right")
-        right.set_yticks(heights[-1], names.outputs, fontsize=fontsize)
+        right.set_yticks(heights[-1], names.outputs, fontsize=fontsize, parse_math=False)
         for axes in (ax, right):
             axes.tick_params(length=0)
             axes.spines[:].set_visible(False)
         marks = []
+        numbers = everything[~np.isnan(everything)]
         for sign, value, words in (
-            (1, everything.max(), "positive, up to"),
-            (-1, everything.min(), "negative, down to"),
+            (1, numbers.max(initial=0), "positive, up to"),
+            (-1, numbers.min(initial=0), "negative, down to"),
         ):
             if sign * value > 0:
                 color, width = looks(value)
@@ -656,14 +671,14 @@ class NetworkDisplay:
         self.figure_ = self.ax_.figure
         for layer, (panel, coef) in enumerate(zip(self.axes_, coefs, strict=True)):
             self.images_.append(panel.imshow(coef, **style))
-            panel.set(ylabel=names.layers[layer], xlabel=names.layers[layer + 1])
+            panel.set(ylabel=names.layers[layer], xlabel=names.layers[layer + 1], facecolor=_NOT_FINITE)
             panel.locator_params(nbins=5, integer=True)
         for set_ticks, labels in (
             (self.axes_[0].set_yticks, names.features),
             (self.axes_[-1].set_xticks, names.outputs),
         ):
             if len(labels) <= 30:  # of more, in the 170 points of a panel, none could be read
-                set_ticks(range(len(labels)), labels, fontsize=min(10, 170 / len(labels)))
+                set_ticks(range(len(labels)), labels, fontsize=min(10, 170 / len(labels)), parse_math=False)
         if len(" ".join(names.outputs)) > 24:  # letters of 6 points fill the width of a panel
             self.axes_[-1].tick_params(axis="x", labelrotation=90)
         self.colorbar_ = self.figure_.colorbar(self.images_[0], ax=self.axes_, label="weight")
@@ -776,7 +791,7 @@ class WeightsDisplay:
         self.images_: list[Any] = []
         for panel, unit in zip(self.axes_, chosen, strict=True):
             self.images_.append(panel.imshow(weights[:, unit].reshape(height, width), **style))
-            panel.set(xticks=[], yticks=[])
+            panel.set(xticks=[], yticks=[], facecolor=_NOT_FINITE)
             panel.set_title(f"unit {unit}", fontsize="small")
         self.colorbar_ = self.figure_.colorbar(self.images_[0], ax=self.axes_, label="weight")
         return self

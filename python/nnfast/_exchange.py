@@ -56,7 +56,7 @@ def to_sklearn(model: Any) -> Any:
     ------
     ValueError
         When scikit-learn has nothing that predicts so: activations such as 'gelu', different ones in the layers,
-        classes in several columns, levels of a distribution, a neuron that is no step.
+        classes in several columns, a list of quantiles, a neuron that is no step.
     TypeError
         When it is none of these estimators.
     NotFittedError
@@ -89,6 +89,8 @@ def to_sklearn(model: Any) -> Any:
     _copy_attributes(model, theirs, (type(model)._kept.keys() | {"_label_binarizer"}) - own)
     if type(model) is not Perceptron:
         theirs._random_state = check_random_state(theirs.random_state)
+        if theirs.out_activation_ == "ordered":  # of one level, which stays as it is
+            theirs.out_activation_ = "identity"
         theirs._best_coefs, theirs._best_intercepts = copy.deepcopy((model.coefs_, model.intercepts_))
         if hasattr(model, "_optimizer") and model._network.solver in ("sgd", "adam", "adamw"):
             theirs._optimizer = _their_optimizer(model._network, model._optimizer)
@@ -179,7 +181,7 @@ def _give_parameters(model: Any, theirs: Any) -> dict[str, Any]:
         except InvalidParameterError:
             lost[name] = value
     for name in given.keys() - theirs.get_params(deep=False).keys() - {"n_jobs"}:
-        if isinstance(given[name], np.ndarray) or given[name] != defaults[name]:
+        if np.any(given[name] != defaults[name]):
             lost[name] = given[name]
     if "loss" in lost and model.out_activation_ == "exp":
         theirs.loss = "poisson"  # the other one with such outputs
@@ -198,7 +200,7 @@ def _counterparts(model: Any) -> dict[str, Any]:
             "scikit-learn's networks have one activation for all layers, 'identity', 'logistic', 'tanh' or 'relu'; "
             f"this one has {model.activation!r}"
         )
-    if model.out_activation_ not in ACTIVATIONS:
+    if model.out_activation_ not in ACTIVATIONS and np.ndim(model.quantile) > 0:
         raise ValueError("scikit-learn's MLPRegressor has no levels of a distribution: loss='quantile'")
     if isinstance(getattr(model, "classes_", None), list):
         raise ValueError(f"scikit-learn's MLPClassifier takes one column of classes, this one has {model.classes_}")

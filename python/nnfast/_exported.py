@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from nnfast import _core
-from nnfast._network import MLP, Activation, Array, forward
+from nnfast._network import MLP, Activation, Array, check_classes, forward
 
 
 class Exported(NamedTuple):
@@ -65,8 +65,8 @@ def describe(model: Any, dtype: DTypeLike | None = None) -> Exported:
     NotFittedError
         It has no weights yet.
     ValueError
-        The weights, which users may edit, do not fit together, or are not finite in this dtype; or it is neither
-        float32 nor float64.
+        The weights, which users may edit, do not fit together or not the classes; a weight or the argument of an
+        activation is not finite in this dtype; or it is neither float32 nor float64.
     """
     exported, n_in, n_out = _describe(model)
     network = exported.coefs, exported.intercepts, exported.activations
@@ -83,6 +83,10 @@ def describe(model: Any, dtype: DTypeLike | None = None) -> Exported:
     if not all(np.isfinite(w).all() for w in coefs + intercepts):
         raise ValueError(f"The weights of the {exported.title} are not all finite in {target}.")
     activations = [_with_argument(activation) for activation in exported.activations]
+    largest = float(np.finfo(target).max)
+    for activation in activations:
+        if not isinstance(activation, str) and activation[1] > largest:
+            raise ValueError(f"The argument of the activation {activation} is not finite in {target}.")
     return exported._replace(coefs=coefs, intercepts=intercepts, activations=activations)
 
 
@@ -99,6 +103,10 @@ def _describe(model: Any) -> tuple[Exported, int, int]:
         exported = Exported(
             "MLP", model.coefs_, model.intercepts_, activations, tuple(model.output_groups), shape=(n_out,)
         )
+        if hasattr(model, "classes_"):
+            softmax = model.out_activation_ == "softmax"
+            check_classes(model.classes_, n_out, softmax)
+            exported = _with_classes(exported, model.classes_, n_out, softmax)
         return exported, n_in, n_out
 
     from sklearn.utils.validation import check_is_fitted
@@ -124,15 +132,20 @@ def _describe_mlp(model: Any) -> tuple[Exported, int, int]:
         model._output_groups(),
         getattr(model, "feature_names_in_", ()),
     )
-    if not hasattr(model, "classes_"):
-        exported = exported._replace(shape=model._decode(np.zeros((1, n_out))).shape[1:] or (1,))
-    elif isinstance(model.classes_, list):
-        exported = exported._replace(columns=model.classes_, several_columns=True)
-    elif model._label_binarizer.y_type_.startswith("multilabel"):
-        exported = exported._replace(columns=[np.array([0, 1])] * n_out, several_columns=True)
+    if hasattr(model, "classes_"):
+        exported = _with_classes(exported, model.classes_, n_out, model.out_activation_ == "softmax")
     else:
-        exported = exported._replace(columns=[model.classes_])
+        exported = exported._replace(shape=model._decode(np.zeros((1, n_out))).shape[1:] or (1,))
     return exported, model.n_features_in_, n_out
+
+
+def _with_classes(exported: Exported, classes: Array | list[Array], n_out: int, softmax: bool) -> Exported:
+    """The columns of classes that `as_labels` tells."""
+    if isinstance(classes, list):
+        return exported._replace(columns=classes, several_columns=True)
+    if n_out > 1 and not softmax:
+        return exported._replace(columns=[np.array([0, 1])] * n_out, several_columns=True)
+    return exported._replace(columns=[classes])
 
 
 def _describe_perceptron(model: Any) -> tuple[Exported, int, int]:

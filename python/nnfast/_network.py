@@ -836,8 +836,7 @@ class MLP(Kept):
             if rest:
                 raise ValueError(f"{len(self.levels)} levels do not divide {self.layer_sizes[-1]} outputs")
             self.output_groups = (len(self.levels),) * n_targets if n_targets > 1 else ()
-        self.loss_name = loss
-        self.solver = solver
+        self.loss_name, self.solver = str(loss), str(solver)  # a NumPy string is none for the engine
         self.alpha = alpha
         self.n_jobs = n_jobs
         self.momentum = momentum

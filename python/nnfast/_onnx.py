@@ -143,14 +143,18 @@ def _labels(classes: Sequence[Array]) -> list[Array]:
     """
     labels = np.concatenate([known.astype(object) for known in classes])
     if not all(isinstance(label, str) for label in labels):
-        try:
-            integers = labels.astype(np.int64)
-        except (TypeError, ValueError, OverflowError):
-            integers = None
-        if integers is None or (integers != labels).any():
-            raise ValueError(f"ONNX has labels that are integers or text, not such as {labels[0]!r}.")
-        labels = integers
+        for label in labels:
+            if not _fits_int64(label):
+                raise ValueError(f"ONNX has labels that are integers or text, not such as {label!r}.")
+        labels = labels.astype(np.int64)
     return np.split(labels, np.cumsum([len(known) for known in classes])[:-1])
+
+
+def _fits_int64(label: Any) -> bool:
+    try:
+        return bool(np.array([label], object).astype(np.int64)[0] == label)
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _chosen(g: _Graph, model: Exported, outputs: str) -> str:
@@ -221,7 +225,8 @@ def to_onnx(model: Any, path: str | PathLike[str] | None = None, *, dtype: DType
       sequence with an array for each column.
     - ``scores`` of a Perceptron, of shape (n_samples, n_classes): ``decision_function``, and before it, of two classes,
       its negative.
-    - ``variable`` of an MLPRegressor or an MLP, the prediction; of one target its shape is (n_samples, 1).
+    - ``variable`` of an MLPRegressor or an MLP, the prediction; of one target its shape is (n_samples, 1). An MLP with
+      ``classes_`` has the outputs of the classifier that it came from.
 
     Pipelines are skl2onnx's business: `register_skl2onnx`.
 
@@ -249,7 +254,8 @@ def to_onnx(model: Any, path: str | PathLike[str] | None = None, *, dtype: DType
     TypeError
         It is of another kind.
     ValueError
-        ``dtype`` is another, a weight is not finite in it, or the classes are neither integers nor text.
+        ``dtype`` is another, a weight or the argument of an activation is not finite in it, the classes are neither
+        integers nor text, or the ``classes_`` of an MLP do not fit its outputs.
     OSError
         The file cannot be written.
 

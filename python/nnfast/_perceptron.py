@@ -641,10 +641,14 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
             raise ValueError(f"The number of classes has to be greater than one; got {len(classes)} class")
 
         averages = None
+        t = 1.0 if fresh else getattr(self, "t_", 1.0)
         if self.average:
             neurons = coef.reshape(len(intercept), -1), intercept
-            averages = _Averages.starting(*neurons) if kept is None else kept.going_on(*neurons)
-        t = 1.0 if fresh else getattr(self, "t_", 1.0)
+            # What counted before `average` was raised, to a sample that is yet to come, no longer does.
+            if kept is None or self.average > t:
+                averages = _Averages.starting(*neurons)
+            else:
+                averages = kept.going_on(*neurons)
         training = _Training(self, X, sample_weight, max_iter, t)
         if len(classes) == 2:
             value, n_iter = training.run(
