@@ -587,7 +587,7 @@ def test_a_text_that_makes_many_objects(saved, path):
         ({"format_version": "9" * 5000}, "digits"),
         ({"model": "{"}, "delimiter|Expecting"),
         ({"model": "[" * 100_000}, "recursion"),
-        ({"model": '{"class": "MLP", "attributes": ' + '{"tuple": [' * 400 + "]}" * 400 + "}"}, "recursion"),
+        ({"model": '{"class": "MLP", "attributes": ' + '{"tuple": [' * 5000 + "]}" * 5000 + "}"}, "recursion"),
         ({"model": "NaN"}, "subscriptable"),
         ({"model": '{"class": "Pipeline", "attributes": {}}'}, "'Pipeline', which is no model"),
         ({"model": '{"class": ["MLP"], "attributes": {}}'}, "which is no model"),

@@ -21,7 +21,7 @@ def interruptions():
 
     import numpy as np
 
-    from nnfast import MLP, MLPClassifier
+    from nnfast import MLP, MLPClassifier, Perceptron
 
     main = threading.main_thread().ident
 

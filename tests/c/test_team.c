@@ -222,7 +222,7 @@ static void test_fits(void)
         order[i] = i % ROWS;
     for (int i = 0; i < MOST_BATCHES; i++)
         rates[i] = 1e-3;
-    /* The question whether to stop comes every 50 ms. An epoch of 0.3 s, for three threads of 0.1 s or more, hears it. */
+    /* The question whether to stop comes every 50 ms. An epoch of 0.3 s, of 0.1 s for three threads, hears it. */
     static fit fits[CALLERS], alone;
     alone = (fit){.n_threads = 1, .epochs = 2, .n_batches = ROWS / BATCH};
     const double begin = nnf_seconds();
@@ -236,7 +236,8 @@ static void test_fits(void)
         const fit *f = &fits[i];
         alone = (fit){.n_threads = 1, .epochs = f->epochs, .n_batches = n_batches};
         train(&alone);
-        check(f->status == NNF_OK && alone.status == NNF_OK, "fits of %d epochs of %td batches end well", f->epochs, n_batches);
+        check(f->status == NNF_OK && alone.status == NNF_OK, "fits of %d epochs of %td batches end well", f->epochs,
+              n_batches);
         check(f->interruptions >= INTERRUPTIONS && alone.interruptions == 0, "%d times stopped", f->interruptions);
         check(memcmp(&f->progress, &alone.progress, sizeof alone.progress) == 0
                   && memcmp(f->outputs, alone.outputs, sizeof alone.outputs) == 0,
