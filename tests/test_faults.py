@@ -355,8 +355,8 @@ def fits_and_predicts():
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="counts with glibc's mallinfo2")
 def test_many_fits_and_predictions_do_not_grow_the_process():
     """One pointer lost by a fit or by a hundred predictions would make 8 KB; an array of weights 70 KB and more. Pages
-    come and go: a process whose malloc has lost nothing may have some hundred KB more. What malloc keeps at hand for its
-    thread counts as in use, up to 11 KB in 3,000 fits: here it keeps nothing."""
+    come and go: a process whose malloc has lost nothing may have some hundred KB more. What malloc keeps at hand for
+    its thread counts as in use, up to 11 KB in 3,000 fits: here it keeps nothing."""
     lost, grown = map(int, in_a_process(fits_and_predicts, GLIBC_TUNABLES="glibc.malloc.tcache_count=0"))
     assert lost < 8e3
     assert grown < 4e6

@@ -8,7 +8,7 @@ import pytest
 from sklearn.base import clone
 
 from estimators import problem
-from nnfast import MLP, MLPRegressor, Perceptron
+from nnfast import MLP, MLPRegressor
 from processes import MODELS, OnSignal, bits, digits, in_a_process, timers
 
 
