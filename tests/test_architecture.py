@@ -252,7 +252,10 @@ ARROWS = {
     ),
     "_classifier": ({"_base", "_network", "ops"}, {"numpy", "sklearn"}),
     "_regressor": ({"_base", "_network", "_validation"}, {"numpy", "sklearn"}),
-    "_perceptron": ({"_core", "_kept", "_network", "_resuming", "_sklearn", "ops"}, {"numpy", "scipy", "sklearn"}),
+    "_perceptron": (
+        {"_core", "_kept", "_network", "_resuming", "_sklearn", "ops"},
+        {"joblib", "numpy", "scipy", "sklearn"},
+    ),
     "_displays": ({"_core", "_network"}, {"numpy", "sklearn"}),
     "_safetensors": (set(), {"numpy"}),
     # The classes whose objects a file may hold are named there, and imported when they are needed.

@@ -36,7 +36,7 @@ def test_version():
 
 def test_runtime_dependencies():
     names = {requirement.split(">")[0] for requirement in PROJECT["dependencies"]}
-    assert names == {"numpy", "scipy", "scikit-learn", "threadpoolctl"}
+    assert names == {"numpy", "scipy", "scikit-learn", "joblib", "threadpoolctl"}
 
 
 def test_public_names():

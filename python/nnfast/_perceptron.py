@@ -13,6 +13,7 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NotRequired, Self
 
 import numpy as np
+from joblib import Parallel, delayed
 from scipy.linalg import get_blas_funcs
 from scipy.sparse import csr_array, issparse, sparray, spmatrix
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
@@ -22,7 +23,6 @@ from sklearn.utils import check_random_state, compute_class_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.multiclass import _check_partial_fit_first_call, unique_labels
-from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from nnfast import _core, ops
@@ -661,6 +661,8 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
             )
             coef, intercept = coef.reshape(1, -1), np.array([value])
         else:
+            # joblib's own Parallel: scikit-learn's changes the filters of warnings, which belong to all threads, and of
+            # two estimators that are fitted at once one may meet the filters of the other.
             # The seeds are drawn here: threads that shared one generator would draw in any order.
             held_out = training.split(y)
             seeds = check_random_state(self.random_state).randint(MAX_SEED, size=len(classes))
