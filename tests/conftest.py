@@ -23,6 +23,18 @@ LEFT_OUT = {file: missing for file, names in NEEDS.items() if (missing := {n for
 collect_ignore = list(LEFT_OUT)
 
 
+# Files whose tests change what belongs to the process: signal handlers, an allocator that fails, forks, the memory at
+# hand. In a run of every test in several threads at once (make test-parallel) theirs stay in one.
+OF_THE_PROCESS = {"test_faults.py", "test_interruptions.py", "test_processes.py", "test_sklearn_suite.py"}
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.pluginmanager.hasplugin("run-parallel"):
+        for item in items:
+            if item.path.name in OF_THE_PROCESS or "isa" in item.fixturenames:
+                item.add_marker("thread_unsafe")
+
+
 def pytest_terminal_summary(terminalreporter):
     for file, missing in LEFT_OUT.items():
         terminalreporter.write_line(f"LEFT OUT {file}: it needs {', '.join(sorted(missing))}")

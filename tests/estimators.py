@@ -18,8 +18,9 @@ import nnfast
 NAMES = ("MLPClassifier", "MLPRegressor")
 PACKAGES = (nnfast, sklearn.neural_network)
 needs_callbacks = pytest.mark.skipif(not find_spec("sklearn.callback"), reason="scikit-learn has none before 1.9")
-# The numbers are those of 1.9.1; a Perceptron with a penalty had others before.
-parity = pytest.mark.skipif(parse_version(sklearn.__version__) < parse_version("1.9"), reason="parity is with 1.9.1")
+OLDER = parse_version(sklearn.__version__) < parse_version("1.9")
+# Numbers, texts and parameters are those of 1.9.1; a Perceptron with a penalty had other numbers before.
+parity = pytest.mark.skipif(OLDER, reason="parity is with 1.9.1")
 TARGETS = ("binary", "multiclass", "multilabel", "regression", "outputs", "poisson")
 
 
@@ -44,6 +45,8 @@ def problem(target):
 
 def estimator(target, package=nnfast, **parameters):
     """An unfitted estimator for a kind of target, fast to fit; converging is not its business."""
+    if OLDER and package is not nnfast and target == "poisson":
+        pytest.skip("scikit-learn has one loss for a regression before 1.7")
     parameters = {"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 0} | problem(target)[0] | parameters
     name = "MLPRegressor" if target in ("regression", "outputs", "poisson") else "MLPClassifier"
     return getattr(package, name)(**parameters)

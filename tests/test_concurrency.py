@@ -16,7 +16,7 @@ from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from estimators import fitted, output
+from estimators import fitted, needs_callbacks, output
 from nnfast import MLP, MLPClassifier, _core, ops
 from processes import DIGITS, MODELS, OnSignal, bits, digits, timers
 
@@ -237,6 +237,7 @@ def test_work_below_a_signal_handler_has_its_own_bits(batch_size):
     assert found[0] == found[1]
 
 
+@needs_callbacks
 def test_a_fit_in_a_callback_of_a_fit():
     X, y = digits("classifier")
     model = clone(MODELS["classifier"])

@@ -23,7 +23,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import nnfast
 import reference
-from estimators import NAMES, PACKAGES, TARGETS, both, estimator, fitted, outcome, output, problem
+from estimators import NAMES, PACKAGES, TARGETS, both, estimator, fitted, outcome, output, parity, problem
 from nnfast import MLP, MLPClassifier, MLPRegressor, _core
 
 # ---- interface ------------------------------------------------------------------------------------------------------
@@ -60,6 +60,7 @@ PARAMETERS = {
 ARGUMENTS = {"X_val", "y_val", "sample_weight_val", "resume"}  # of fit
 
 
+@parity
 @pytest.mark.parametrize("name", NAMES)
 def test_parameters_are_scikit_learns_then_ours(name):
     ours, theirs = (list(inspect.signature(getattr(package, name)).parameters.values()) for package in PACKAGES)
@@ -70,6 +71,7 @@ def test_parameters_are_scikit_learns_then_ours(name):
     assert getattr(nnfast, name)().loss == getattr(sklearn.neural_network, name)().loss
 
 
+@parity
 @pytest.mark.parametrize("name", NAMES)
 def test_methods_are_scikit_learns(name):
     ours, theirs = (getattr(package, name) for package in PACKAGES)
@@ -87,6 +89,7 @@ def test_methods_are_scikit_learns(name):
             assert {p.kind for p in added} <= {inspect.Parameter.KEYWORD_ONLY}
 
 
+@parity
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_fitted_attributes_are_scikit_learns(target, early_stopping):
@@ -111,6 +114,7 @@ def test_fitted_attributes_are_scikit_learns(target, early_stopping):
     assert ours.score(X, y) == pytest.approx(theirs.score(X, y), rel=1e-9)
 
 
+@parity
 @pytest.mark.parametrize("name", NAMES)
 def test_tags_are_scikit_learns_but_for_what_is_new(name):
     ours, theirs = (get_tags(getattr(package, name)()) for package in PACKAGES)
@@ -328,6 +332,7 @@ BAD_PARAMETERS = [
 ]
 
 
+@parity
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("parameters", BAD_PARAMETERS, ids=str)
 def test_bad_parameters_give_scikit_learns_error(name, parameters):
@@ -341,6 +346,7 @@ def test_bad_parameters_give_scikit_learns_error(name, parameters):
     np.testing.assert_array_equal(ours.set_params(**estimator(target).get_params()).fit(X, y).predict(X), good)
 
 
+@parity
 @pytest.mark.parametrize("loss", ["hinge", None, "log_loss"])
 def test_bad_loss_gives_scikit_learns_error(loss):
     _, X, y = problem("regression")
@@ -573,6 +579,7 @@ def test_diverging_training_gives_scikit_learns_error(target):
     assert ours[1].startswith("Solver produced non-finite parameter weights.")
 
 
+@parity
 def test_a_class_with_one_member_cannot_be_stratified():
     _, X, _ = problem("binary")
     y = np.arange(len(X)) == 3
@@ -602,6 +609,7 @@ def test_validation_scores_of_odd_targets_are_scikit_learns(target, y):
     np.testing.assert_allclose(scores[0], scores[1], rtol=1e-9)
 
 
+@parity
 @pytest.mark.parametrize("target", ["binary", "multiclass", "multilabel"])
 def test_an_equal_score_is_no_stall_without_a_tolerance(target):
     _, X, y = problem(target)
@@ -637,6 +645,7 @@ def test_running_out_of_memory_is_a_memory_error(target, early_stopping):
 # ---- warnings -------------------------------------------------------------------------------------------------------
 
 
+@parity
 @pytest.mark.parametrize(
     ("parameters", "category"),
     [
@@ -692,6 +701,7 @@ VERBOSE = {
 }
 
 
+@parity
 @pytest.mark.parametrize("case", VERBOSE)
 @pytest.mark.parametrize("target", TARGETS)
 def test_verbose_prints_what_scikit_learn_prints(target, case, capsys):
@@ -731,6 +741,7 @@ class Interrupting:
         pass
 
 
+@parity
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("target", TARGETS)
 def test_interrupted_training_keeps_the_last_finished_state(target, early_stopping, monkeypatch):

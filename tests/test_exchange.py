@@ -20,7 +20,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 
 import nnfast
-from estimators import TARGETS, both, estimator, fitted, output, problem
+from estimators import TARGETS, both, estimator, fitted, output, parity, problem
 from nnfast import MLP, MLPClassifier, from_sklearn, load, save, to_sklearn
 
 SETTINGS = {
@@ -74,6 +74,7 @@ def test_partial_fit_goes_on_on_the_other_side(way, target, setting):
     assert_close(model, other, X)
 
 
+@parity
 @pytest.mark.parametrize("way", EXCHANGED)
 @pytest.mark.parametrize(
     "options", [{}, {"early_stopping": True, "validation_fraction": 0.2}, {"solver": "lbfgs"}], ids=str
@@ -162,6 +163,7 @@ def test_float32():
         np.testing.assert_allclose(output(other.partial_fit(X, y), X), output(model.partial_fit(X, y), X), rtol=1e-4)
 
 
+@parity
 def test_an_exchanged_model_is_one_like_any_other(tmp_path):
     _, X, y = problem("binary")
     theirs = estimator("binary", sklearn.neural_network, early_stopping=True).fit(X, y)
@@ -209,6 +211,7 @@ def test_one_activation_in_other_words():
         np.testing.assert_allclose(output(to_sklearn(model), X), output(model, X), rtol=1e-12)
 
 
+@parity
 @pytest.mark.parametrize(
     ("target", "options", "named"),
     [

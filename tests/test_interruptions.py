@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from estimators import problem
+from estimators import needs_callbacks, problem
 from nnfast import MLP, MLPRegressor
 from processes import MODELS, OnSignal, bits, digits, in_a_process, timers
 
@@ -198,6 +198,7 @@ def test_an_exception_of_a_signal_handler_leaves_other_calls_as_they_were():
     assert (bits(neuron), neuron.n_features_in_) == before
 
 
+@needs_callbacks
 @pytest.mark.parametrize("error", [Enough, KeyboardInterrupt])
 @pytest.mark.parametrize("hook", ["on_fit_task_begin", "on_fit_task_end"])
 def test_an_exception_of_a_callback_ends_a_fit_that_can_be_resumed(error, hook):

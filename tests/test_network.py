@@ -2,7 +2,7 @@
 
 import copy
 import pickle
-from itertools import chain, pairwise
+from itertools import chain, combinations, pairwise, product
 
 import numpy as np
 import pytest
@@ -192,12 +192,23 @@ def run_reference(network, X, Y, batch_size, orders, noise=None):
     return net.coefs + net.intercepts, losses
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("solver", SOLVERS)
-def test_train_epoch_matches_the_formulas(solver, loss):
-    for activation in ACTIVATIONS:
-        network = assert_epochs_match(activation, loss, SOLVERS[solver])
-        assert network.n_steps_ == (3 if solver == "rprop" else 9)
+def settings_in_pairs():
+    """Triples (solver, loss, activation) in which each two of different kinds meet, 240 of 1560."""
+    for (i, solver), (j, loss) in product(enumerate(SOLVERS), enumerate(LOSSES)):
+        for k in (i + j, i + j + len(ACTIVATIONS) // 2):
+            yield solver, loss, ACTIVATIONS[k % len(ACTIVATIONS)]
+
+
+@pytest.mark.parametrize(("solver", "loss", "activation"), settings_in_pairs())
+def test_train_epoch_matches_the_formulas(solver, loss, activation):
+    network = assert_epochs_match(activation, loss, SOLVERS[solver])
+    assert network.n_steps_ == (3 if solver == "rprop" else 9)
+
+
+def test_settings_meet_in_pairs():
+    for kinds in combinations(enumerate([SOLVERS, LOSSES, ACTIVATIONS]), 2):
+        (i, one), (j, other) = kinds
+        assert {(triple[i], triple[j]) for triple in settings_in_pairs()} == set(product(one, other))
 
 
 @pytest.mark.parametrize("case", LIMITS)
@@ -645,7 +656,10 @@ def test_any_sparse_matrix_will_do(form):
         matrix.has_sorted_indices = matrix.has_canonical_format = False
     elif form == "duplicates":
         entries = csr.tocoo()
-        data, coords = np.concatenate([entries.data / 2] * 2), [np.concatenate([c, c]) for c in entries.coords]
+        data, coords = (
+            np.concatenate([entries.data / 2] * 2),
+            [np.concatenate([c, c]) for c in (entries.row, entries.col)],
+        )
         matrix = scipy.sparse.coo_array((data, coords), csr.shape)
     elif form == "int64":
         matrix.indices, matrix.indptr = matrix.indices.astype(np.int64), matrix.indptr.astype(np.int64)

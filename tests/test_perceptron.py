@@ -273,6 +273,7 @@ def test_labels_of_any_kind(classes):
     assert_same_model(Perceptron().fit(X, y), SKLEARN().fit(X, y), X)
 
 
+@parity
 @same_arithmetic
 @pytest.mark.parametrize("early_stopping", [True, False])
 @pytest.mark.parametrize("penalty", [None, "l2", "elasticnet"])
@@ -347,6 +348,7 @@ def test_parameters():
         assert getattr(Perceptron(), name) == getattr(SKLEARN(), name)
 
 
+@parity
 def test_methods():
     X, y = DATA["binary"]
     ours, theirs = Perceptron().fit(X, y), SKLEARN().fit(X, y)
@@ -361,6 +363,7 @@ def test_methods():
 X_BAD, Y_BAD = np.arange(12.0).reshape(6, 2), np.array([0, 1, 0, 1, 0, 1])
 
 
+@parity
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -445,6 +448,7 @@ BAD_CALLS = {
 }
 
 
+@parity
 @pytest.mark.parametrize("case", list(BAD_CALLS))
 def test_bad_calls(case):
     estimator = Perceptron()
@@ -724,6 +728,7 @@ def trajectory(model, X, y):
     return np.array(weights), np.array(intercepts)
 
 
+@parity
 @same_arithmetic
 @pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -981,6 +986,7 @@ def test_sums_that_overflow(eta0):
         Perceptron(average=True, **settings).fit(X, y)
 
 
+@parity
 @pytest.mark.parametrize("average", [0, -1, 1.5, "yes", None])
 def test_bad_averages(average):
     ours = outcome(lambda: Perceptron(average=average).fit(X_BAD, Y_BAD))

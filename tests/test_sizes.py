@@ -95,7 +95,7 @@ def test_x_of_more_elements_than_32_bits_count():
 def test_sparse_x_of_more_elements_than_32_bits_count():
     """The first row is not visited; it only takes the places."""
     n_in, n = 50, 12
-    dense = scipy.sparse.random_array((n, n_in), density=0.3, format="csr", rng=np.random.default_rng(0))
+    dense = scipy.sparse.random(n, n_in, density=0.3, format="csr", random_state=np.random.default_rng(0))
     dense = dense.astype(np.float32)
     values, indices = zeros(BEYOND + dense.nnz), zeros(BEYOND + dense.nnz, dtype=np.int32)
     values[BEYOND:], indices[BEYOND:] = dense.data, dense.indices
@@ -177,7 +177,7 @@ def test_a_hundred_thousand_classes():
 
 def test_rows_numbered_by_64_bits():
     """scikit-learn's perceptron takes no such indices, and says so; nnfast's gives the same error."""
-    X = scipy.sparse.random_array((60, 9), density=0.4, format="csr", rng=np.random.default_rng(0))
+    X = scipy.sparse.random(60, 9, density=0.4, format="csr", random_state=np.random.default_rng(0))
     wide = X.copy()
     wide.indices, wide.indptr = X.indices.astype(np.int64), X.indptr.astype(np.int64)
     y = np.arange(60) % 3

@@ -131,7 +131,7 @@ def in_use(name):
     return 1024 * int(line.split()[1])
 
 def fit(n, d):
-    X = scipy.sparse.random_array((n, d), density=0.001, format="csr", rng=np.random.default_rng(0))
+    X = scipy.sparse.random(n, d, density=0.001, format="csr", random_state=np.random.default_rng(0))
     y = np.arange(n) % 2
     model = MLPClassifier((20,), max_iter=1, solver={solver!r}, early_stopping={early_stopping}, n_jobs=2)
     before = in_use("VmRSS")

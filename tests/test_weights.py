@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 
-from estimators import both, estimator, fitted, outcome, output, problem
+from estimators import both, estimator, fitted, outcome, output, parity, problem
 
 
 def assert_same_fit(one, other, X):
@@ -64,6 +64,7 @@ def test_a_row_of_weight_zero_is_as_if_not_there(target):
     np.testing.assert_allclose(output(one, X), output(other, X), rtol=1e-12)
 
 
+@parity
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 def test_a_batch_of_weight_zero_is_passed_over(solver):
     """scikit-learn divides by zero here."""
@@ -92,6 +93,7 @@ MISTAKES = {
 }
 
 
+@parity
 @pytest.mark.parametrize("case", MISTAKES)
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 @pytest.mark.parametrize("target", ["multiclass", "regression"])

@@ -86,7 +86,8 @@ def _product(X: Any, W: Any) -> Any:
     """Likewise, but a row of the result does not depend on the other rows, as it may in a BLAS."""
     if issparse(X) or issparse(W):
         return _blas_product(X, W)
-    return ops.matmul(X.astype(np.float64) if X.dtype == np.longdouble else X, W)
+    # Of a frame with pandas' own types scikit-learn 1.6 makes an array of objects.
+    return ops.matmul(X.astype(np.float64) if X.dtype in (np.longdouble, object) else X, W)
 
 
 def _check_csr(X: Any) -> None:
