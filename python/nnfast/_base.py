@@ -1,6 +1,6 @@
 """What MLPClassifier and MLPRegressor share: the parameter table, the input checks and the ways to train.
 
-Python owns the epochs, the engine runs each one (`nnfast._network.Training.epoch`). The loop is `BaseMLP._train`; what
+Python owns the epochs, the engine runs each one (`nnfast._training.Training.epoch`). The loop is `BaseMLP._train`; what
 it decides with are `_Patience` (when has training stopped improving), a schedule (the learning rates, and what a stall
 means for them: `nnfast._schedules`), and what is held out from it (`nnfast._validation`). With L-BFGS SciPy owns the
 iterations (`BaseMLP._minimise`).
@@ -36,31 +36,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from nnfast._averaging import Average, average_for
 from nnfast._hidden import HiddenLayers
 from nnfast._kept import Kept, check_feature_names
-from nnfast._network import (
-    HIDDEN_ACTIVATIONS,
-    INITS,
-    MLP,
-    STOCHASTIC_SOLVERS,
-    Activation,
-    Array,
-    Objective,
-    Plan,
-    Progress,
-    SparseRows,
-    Training,
-    as_rows,
-    both_classes,
-    check_weights,
-    dense_rows,
-    forward,
-    hidden_activations,
-    hidden_dropout,
-    is_sound,
-    reshuffle,
-)
+from nnfast._layers import HIDDEN_ACTIVATIONS, INITS, Activation, check_weights, hidden_activations, hidden_dropout
+from nnfast._network import MLP, STOCHASTIC_SOLVERS
+from nnfast._outputs import Plan, both_classes, forward
 from nnfast._resuming import Attempt, Mark, Unfinished
+from nnfast._rows import Array, SparseRows, as_rows, dense_rows, is_sound
 from nnfast._schedules import NAMES, ConstantRate, schedule_for
 from nnfast._sklearn import CallbackSupportMixin, check_sample_weight, with_callbacks
+from nnfast._training import Objective, Progress, Training, reshuffle
 from nnfast._validation import Part, Sample, hold_out, mean_loss
 
 HISTORY = ("loss", "validation_loss", "validation_score", "learning_rate", "gradient_norm", "seconds")
