@@ -253,11 +253,12 @@ ARROWS = {
     "_validation": ({"_network", "_rows"}, {"numpy", "scipy", "sklearn"}),
     "_schedules": ({"_kept"}, {"numpy"}),
     "_averaging": ({"_kept", "_network", "_outputs", "_rows"}, {"numpy"}),
+    "_callbacks": ({"_rows"}, set()),
     "_hidden": ({"_layers", "_outputs", "_rows"}, {"numpy", "sklearn"}),
     "_resuming": ({"_kept", "_rows"}, {"numpy"}),
     "_base": (
-        {"_averaging", "_hidden", "_kept", "_layers", "_network", "_outputs", "_resuming", "_rows", "_schedules"}
-        | {"_sklearn", "_training", "_validation"},
+        {"_averaging", "_callbacks", "_hidden", "_kept", "_layers", "_network", "_outputs", "_resuming", "_rows"}
+        | {"_schedules", "_sklearn", "_training", "_validation"},
         {"numpy", "scipy", "sklearn"},
     ),
     "_classifier": ({"_base", "_network", "_outputs", "_rows", "ops"}, {"numpy", "sklearn"}),
