@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from estimators import TARGETS, estimator, output, problem
-from nnfast import _network
+from nnfast import _training
 
 callback = pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
 ProgressBar, ScoringMonitor = callback.ProgressBar, callback.ScoringMonitor
@@ -107,8 +107,8 @@ def test_a_stop_keeps_the_best_weights():
 def test_nothing_is_copied_for_those_who_do_not_ask(solver, monkeypatch):
     _, X, y = problem("regression")
     snapshots = []
-    monkeypatch.setattr(_network.Training, "snapshot", counted(_network.Training.snapshot, snapshots))
-    monkeypatch.setattr(_network.Objective, "unpack", counted(_network.Objective.unpack, snapshots))
+    monkeypatch.setattr(_training.Training, "snapshot", counted(_training.Training.snapshot, snapshots))
+    monkeypatch.setattr(_training.Objective, "unpack", counted(_training.Objective.unpack, snapshots))
     estimator("regression", solver=solver).fit(X, y)
     without = len(snapshots)
     snapshots.clear()

@@ -9,7 +9,8 @@ import scipy.sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from nnfast import MLPClassifier, MLPRegressor, ops
-from nnfast._network import HIDDEN_ACTIVATIONS, STOCHASTIC_SOLVERS
+from nnfast._layers import HIDDEN_ACTIVATIONS
+from nnfast._network import STOCHASTIC_SOLVERS
 
 
 def own_squared_error(y, raw):

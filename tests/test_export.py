@@ -23,7 +23,9 @@ import nnfast
 from estimators import estimator, problem
 from nnfast import MLP, MLPClassifier, MLPRegressor, Perceptron, to_c, to_onnx
 from nnfast._exported import describe
-from nnfast._network import HIDDEN_ACTIVATIONS, OUTPUT_ACTIVATIONS, forward
+from nnfast._layers import HIDDEN_ACTIVATIONS
+from nnfast._network import OUTPUT_ACTIVATIONS
+from nnfast._outputs import forward
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

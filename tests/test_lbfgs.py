@@ -9,7 +9,7 @@ from sklearn.base import clone
 
 import nnfast
 from estimators import TARGETS, both, estimator, fitted, outcome, output, problem
-from nnfast import _network
+from nnfast import _training
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
@@ -137,8 +137,8 @@ def test_interrupted_minimisation_leaves_the_last_iterate(target, evaluations, m
     _, X, y = problem(target)
     start = estimator(target, max_iter=1, solver="sgd", learning_rate_init=1e-300).fit(X, y)
     model = estimator(target, solver="lbfgs", max_iter=100)
-    evaluate = _network.Objective.__call__
-    monkeypatch.setattr(_network.Objective, "__call__", CtrlC(evaluations)(evaluate))
+    evaluate = _training.Objective.__call__
+    monkeypatch.setattr(_training.Objective, "__call__", CtrlC(evaluations)(evaluate))
     with pytest.warns(UserWarning, match=r"^Training interrupted by user\.$"):
         assert model.fit(X, y) is model
     monkeypatch.undo()

@@ -10,7 +10,10 @@ import scipy.sparse
 
 import reference
 from nnfast import MLP, _core, ops
-from nnfast._network import HIDDEN_ACTIVATIONS, Objective, as_rows
+from nnfast._layers import HIDDEN_ACTIVATIONS
+from nnfast._rows import as_rows
+from nnfast._steps import step_rates
+from nnfast._training import Objective
 
 ACTIVATIONS = list(HIDDEN_ACTIVATIONS)
 LOSSES = list(reference.LINKS)
@@ -47,7 +50,7 @@ LIMITS = {
 
 def as_reference(network, dtype=None):
     """The same network in reference.py, in a wider dtype if wished."""
-    decays = network._rates(0, 1).decays if np.ndim(network.learning_rate) == 0 else None
+    decays = step_rates(network, 0, 1).decays if np.ndim(network.learning_rate) == 0 else None
     return reference.Network(
         [W.astype(dtype or W.dtype) for W in network.coefs_],
         [b.astype(dtype or b.dtype) for b in network.intercepts_],
@@ -787,7 +790,7 @@ def test_adams_rates_are_those_of_the_formula_to_the_bit():
         for n_steps in (0, 1, 50, 340, 354, 355, 356, 400, 37_000, 37_400, 37_420, 10**6):
             t = np.arange(n_steps + 1, n_steps + 31)
             expected = 0.003 * np.sqrt(1 - betas[1] ** t) / (1 - betas[0] ** t)
-            rates = network._rates(n_steps, 30).rates
+            rates = step_rates(network, n_steps, 30).rates
             np.testing.assert_array_equal(rates, expected)
             assert rates.dtype == np.float64 and rates.flags.c_contiguous
 
@@ -879,6 +882,6 @@ def test_a_norm_that_overflows_is_seen():
 def test_the_rates_of_nadam_cost_the_same_at_every_step():
     """No array as long as the steps so far: of 10**15 steps it would fill the memory."""
     for beta_1 in (0.0, 0.9):
-        rates = MLP((1, 1), solver="nadam", beta_1=beta_1)._rates(10**15, 3)
+        rates = step_rates(MLP((1, 1), solver="nadam", beta_1=beta_1), 10**15, 3)
         assert rates.gradient_rates is not None
         assert np.isfinite([*rates.rates, *rates.gradient_rates]).all()

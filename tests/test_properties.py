@@ -22,7 +22,8 @@ from sklearn.base import clone
 import nnfast
 from estimators import OLDER, outcome, output
 from nnfast import MLP, MLPClassifier, MLPRegressor, Perceptron
-from nnfast._network import HIDDEN_ACTIVATIONS, STOCHASTIC_SOLVERS
+from nnfast._layers import HIDDEN_ACTIVATIONS
+from nnfast._network import STOCHASTIC_SOLVERS
 from test_ops import layouts
 from test_perceptron import same_arithmetic
 

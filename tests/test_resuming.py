@@ -19,7 +19,7 @@ import nnfast
 from estimators import TARGETS, estimator, fitted, output, problem
 from nnfast import MLPClassifier, MLPRegressor
 from nnfast._base import BaseMLP
-from nnfast._network import Progress, Training
+from nnfast._training import Progress, Training
 
 PACKAGE = str(Path(nnfast.__file__).parent)
 SETTINGS = {

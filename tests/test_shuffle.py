@@ -14,7 +14,7 @@ from sklearn.utils import shuffle as sklearn_shuffle
 
 from estimators import both, problem
 from nnfast import _core
-from nnfast._network import reshuffle
+from nnfast._training import reshuffle
 
 GENERATORS = ["MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64"]
 SIZES = [*range(6), *chain.from_iterable((2**b - 1, 2**b, 2**b + 1) for b in range(3, 17)), 1000, 70_000]

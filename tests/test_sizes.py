@@ -12,7 +12,7 @@ import sklearn.neural_network
 import nnfast
 from estimators import NAMES, outcome
 from nnfast import MLP, MLPClassifier, MLPRegressor, Perceptron, _core, ops
-from nnfast._network import SparseRows
+from nnfast._rows import SparseRows
 
 
 def test_sizes_that_no_memory_can_hold():

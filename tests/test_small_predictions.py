@@ -12,7 +12,7 @@ import pytest
 from sklearn.exceptions import NotFittedError
 
 from nnfast import MLP, MLPClassifier, MLPRegressor, _core
-from nnfast._network import forward
+from nnfast._outputs import forward
 
 SIZES = [(3, 5, 1), (20, 64, 64, 1), (7, 4), (9, 17, 3), (5, 2, 2, 2, 4)]
 

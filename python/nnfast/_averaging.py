@@ -8,7 +8,9 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 
 from nnfast._kept import Kept
-from nnfast._network import MLP, Array, Rows, forward
+from nnfast._network import MLP
+from nnfast._outputs import forward
+from nnfast._rows import Array, Rows
 
 Weights: TypeAlias = tuple[list[Array], list[Array]]
 

@@ -1,9 +1,9 @@
 """What MLPClassifier and MLPRegressor share: the parameter table, the input checks and the ways to train.
 
-Python owns the epochs, the engine runs each one (`nnfast._network.Training.epoch`). The loop is `BaseMLP._train`; what
+Python owns the epochs, the engine runs each one (`nnfast._training.Training.epoch`). The loop is `BaseMLP._train`; what
 it decides with are `_Patience` (when has training stopped improving), a schedule (the learning rates, and what a stall
-means for them: `nnfast._schedules`), and what is held out from it (`nnfast._validation`). With L-BFGS SciPy owns the
-iterations (`BaseMLP._minimise`).
+means for them: `nnfast._schedules`), what is held out from it (`nnfast._validation`) and what callbacks say
+(`nnfast._callbacks`). With L-BFGS SciPy owns the iterations (`BaseMLP._minimise`).
 
 The semantics, the texts and the order of the random draws are those of scikit-learn 1.9.1. This module and those that
 use it are the ones that import scikit-learn; `nnfast/__init__.py` loads them when an estimator is first touched.
@@ -34,33 +34,17 @@ from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from nnfast._averaging import Average, average_for
+from nnfast._callbacks import Tasks
 from nnfast._hidden import HiddenLayers
 from nnfast._kept import Kept, check_feature_names
-from nnfast._network import (
-    HIDDEN_ACTIVATIONS,
-    INITS,
-    MLP,
-    STOCHASTIC_SOLVERS,
-    Activation,
-    Array,
-    Objective,
-    Plan,
-    Progress,
-    SparseRows,
-    Training,
-    as_rows,
-    both_classes,
-    check_weights,
-    dense_rows,
-    forward,
-    hidden_activations,
-    hidden_dropout,
-    is_sound,
-    reshuffle,
-)
+from nnfast._layers import HIDDEN_ACTIVATIONS, INITS, Activation, check_weights, hidden_activations, hidden_dropout
+from nnfast._network import MLP, STOCHASTIC_SOLVERS
+from nnfast._outputs import Plan, both_classes, forward
 from nnfast._resuming import Attempt, Mark, Unfinished
+from nnfast._rows import Array, SparseRows, as_rows, dense_rows, is_sound
 from nnfast._schedules import NAMES, ConstantRate, schedule_for
 from nnfast._sklearn import CallbackSupportMixin, check_sample_weight, with_callbacks
+from nnfast._training import Objective, Progress, Training, reshuffle
 from nnfast._validation import Part, Sample, hold_out, mean_loss
 
 HISTORY = ("loss", "validation_loss", "validation_score", "learning_rate", "gradient_norm", "seconds")
@@ -102,50 +86,6 @@ class _Patience:
     @property
     def message(self) -> str:
         return f"{self.subject} did not improve more than tol={self.tol:f} for {self.limit} consecutive epochs."
-
-
-class _Tasks:
-    """What scikit-learn's callbacks are told: the fit is a task, and each of its epochs or iterations one within it.
-
-    Without callbacks, all that is done is to take the fit's place among the tasks of a meta-estimator; before
-    scikit-learn 1.9, which has none, nothing.
-    """
-
-    def __init__(self, estimator: BaseMLP, name: str, most: int, X: Any, y: Any, sample_weight: Any) -> None:
-        self._estimator = estimator
-        self._name = name
-        self._told = hasattr(estimator, "_skl_callbacks")
-        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        self._facts = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
-        self._fit: Any = None
-        if hasattr(estimator, "_init_callback_context"):
-            self._fit = estimator._init_callback_context(max_subtasks=most)
-            self._fit.call_on_fit_task_begin(**self._facts)
-        self._task: Any = None
-
-    def begin(self, weights: Callable[[], tuple[list[Array], list[Array]]]) -> None:
-        """A task begins, unless it has already; `weights` gives (coefs, intercepts) to who wants to see them."""
-        if self._told and self._task is None:
-            self._task = self._fit.subcontext(task_name=self._name)
-            self._task.call_on_fit_task_begin(**self._facts, reconstruction_attributes=_attributes(weights))
-
-    def end(self, weights: Callable[[], tuple[list[Array], list[Array]]]) -> bool:
-        """The task ends; whether a callback asks to stop."""
-        if self._task is None:
-            return False
-        task, self._task = self._task, None
-        return task.call_on_fit_task_end(**self._facts, reconstruction_attributes=_attributes(weights))
-
-    def finish(self) -> None:
-        """The fit ends; a task that began and came to nothing ends with it."""
-        if self._task is not None:
-            self._task.call_on_fit_task_end(estimator=self._estimator)
-        if self._fit is not None:
-            self._fit.call_on_fit_task_end(**self._facts, reconstruction_attributes={})
-
-
-def _attributes(weights: Callable[[], tuple[list[Array], list[Array]]]) -> Callable[[], dict[str, Any]]:
-    return lambda: dict(zip(("coefs_", "intercepts_"), weights(), strict=True))
 
 
 class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEstimator, ABC):
@@ -433,7 +373,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
         if not incremental:
             # L-BFGS may begin an iteration and not end it.
             name, most = ("epoch", self.max_iter) if stochastic else ("lbfgs-iter", self.max_iter + 1)
-            tasks = _Tasks(self, name, most, *given)
+            tasks = Tasks(self, name, most, *given)
         if stochastic:
             if not (going_on and hasattr(self, "_optimizer")):
                 self._optimizer, self._average = schedule, average_for(self)
@@ -679,7 +619,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
         rows: NDArray[np.int64] | None,
         held_out: Sample | None,
         rng: np.random.RandomState,
-        tasks: _Tasks | None,
+        tasks: Tasks | None,
         resumed: Unfinished | None,
         attempt: Attempt,
     ) -> None:
@@ -849,7 +789,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
 
     # ---- L-BFGS --------------------------------------------------------------------------------------------------
 
-    def _minimise(self, network: MLP, sample: Sample, tasks: _Tasks | None, attempt: Attempt) -> None:
+    def _minimise(self, network: MLP, sample: Sample, tasks: Tasks | None, attempt: Attempt) -> None:
         """Let SciPy's L-BFGS-B find the weights; what cuts it short leaves those of the last iteration."""
         objective = Objective(network, sample.rows, sample.Y, sample.weights)
         attempt.begun = True

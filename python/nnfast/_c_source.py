@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from nnfast._exported import Exported, describe
-from nnfast._network import Activation, Array
+from nnfast._layers import Activation
+from nnfast._rows import Array
 
 # In the texts below $T is float or double, $f the end of its literals and of the names of its functions, $name the
 # prefix of all names.

@@ -17,7 +17,9 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 
 from nnfast import ops
 from nnfast._base import BaseMLP
-from nnfast._network import MLP, Array, as_labels, check_classes
+from nnfast._network import MLP
+from nnfast._outputs import as_labels, check_classes
+from nnfast._rows import Array
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):

@@ -16,7 +16,8 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
 from nnfast import _core
-from nnfast._network import Activation, Array, hidden_activations
+from nnfast._layers import Activation, hidden_activations
+from nnfast._rows import Array
 
 
 def _coefs(estimator: Any) -> list[Array]:

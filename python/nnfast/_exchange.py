@@ -23,7 +23,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from nnfast._base import HISTORY
 from nnfast._classifier import MLPClassifier
-from nnfast._network import MLP, hidden_activations
+from nnfast._layers import hidden_activations
+from nnfast._network import MLP
 from nnfast._perceptron import Perceptron
 from nnfast._regressor import MLPRegressor
 from nnfast._schedules import AdaptiveRate, ConstantRate, InverseScalingRate

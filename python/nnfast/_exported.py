@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from nnfast import _core
-from nnfast._network import MLP, Activation, Array, check_classes, forward
+from nnfast._layers import Activation
+from nnfast._network import MLP
+from nnfast._outputs import check_classes, forward
+from nnfast._rows import Array
 
 
 class Exported(NamedTuple):

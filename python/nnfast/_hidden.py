@@ -9,7 +9,9 @@ import numpy as np
 from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
-from nnfast._network import Array, forward, hidden_activations
+from nnfast._layers import hidden_activations
+from nnfast._outputs import forward
+from nnfast._rows import Array
 
 
 class HiddenLayers:

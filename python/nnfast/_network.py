@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from numbers import Real
 from operator import index
-from types import TracebackType
-from typing import Any, ClassVar, NamedTuple, NotRequired, Self, TypeAlias
+from typing import Any, ClassVar, NotRequired, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from nnfast import _core
 from nnfast._kept import Kept
+from nnfast._layers import (
+    INITS,
+    Activation,
+    canonical_activation,
+    check_weights,
+    draw_weights,
+    has_argument,
+    hidden_activations,
+    hidden_dropout,
+)
+from nnfast._outputs import Plan, as_labels, as_values, check_classes, forward
 from nnfast._own_loss import OwnLoss
+from nnfast._rows import FORMATS, Array, Rows, SparseRows, aligned, as_row_weights, as_rows, dense_rows
 from nnfast._threads import resolve_threads
-
-Array = NDArray[Any]
+from nnfast._training import Progress, Training
 
 # The output activation that each loss brings with it: csrc/loss.def.
 OUTPUT_ACTIVATIONS = {
@@ -34,98 +43,9 @@ OUTPUT_ACTIVATIONS = {
     "binary_focal": "logistic",
     "quantile": "ordered",
 }
-# An activation in the engine's words: its name, or (name, argument).
-Activation: TypeAlias = str | tuple[str, float]
-
 # Powers of the Tweedie deviance at which it is that of a distribution with a loss of its own.
 _TWEEDIE: dict[float, str] = {0: "squared_error", 1: "poisson", 2: "gamma"}
 STOCHASTIC_SOLVERS = ("sgd", "adam", "adamw", "nadam", "rmsprop", "adagrad", "rprop")
-_SYNONYMS = {"sigmoid": "logistic"}
-# exp would need a loss of its own to go with; step has no slope to learn by.
-HIDDEN_ACTIVATIONS = tuple(name for name in _core.ACTIVATIONS if name not in ("step", "exp", "softmax", "ordered"))
-_FORMATS = {np.dtype(np.float32): "f", np.dtype(np.float64): "d"}
-
-
-def hidden_activations(activation: Any, n_hidden: int) -> list[Activation]:
-    """What each of the hidden layers applies, in the engine's words.
-
-    Parameters
-    ----------
-    activation : a name, or (name, argument), for all hidden layers; or a sequence with one of these for each
-    n_hidden : int
-    """
-    if isinstance(activation, str) or _has_argument(activation):
-        return [_canonical_activation(activation)] * n_hidden
-    each = [_canonical_activation(one) for one in activation]
-    if len(each) != n_hidden:
-        raise ValueError(f"activation stands for {len(each)} hidden layers, there are {n_hidden}: {activation!r}")
-    return each
-
-
-def _has_argument(activation: Any) -> bool:
-    pair = isinstance(activation, (tuple, list)) and len(activation) == 2
-    return pair and isinstance(activation[0], str) and isinstance(activation[1], Real)
-
-
-def _canonical_activation(activation: Any) -> Activation:
-    name, argument = activation if _has_argument(activation) else (activation, None)
-    name = str(_SYNONYMS.get(name, name))  # a NumPy string is none for the engine
-    if name not in HIDDEN_ACTIVATIONS:
-        raise ValueError(f"unknown activation {name!r}; there are {', '.join(HIDDEN_ACTIVATIONS)}, sigmoid")
-    if argument is None:
-        return name
-    if name not in _core.ARGUMENTS or not 0 <= argument < np.inf:
-        these = ", ".join(_core.ARGUMENTS)
-        raise ValueError(f"{these} take a number >= 0 as their argument, got {activation!r}")
-    return name, float(argument)
-
-
-def hidden_dropout(dropout: Any, n_hidden: int) -> list[float]:
-    """The share of each hidden layer's units that training drops, from one for all or a sequence."""
-    rates = [float(rate) for rate in dropout] if np.ndim(dropout) else [float(dropout)] * n_hidden
-    if len(rates) != n_hidden:
-        raise ValueError(f"dropout stands for {len(rates)} hidden layers, there are {n_hidden}: {dropout!r}")
-    if not all(0 <= rate < 1 for rate in rates):
-        raise ValueError(f"dropout must be in [0, 1), got {dropout!r}")
-    return rates
-
-
-def _glorot(rng: Any, n_in: int, n_out: int, activation: Activation) -> tuple[Array, Array]:
-    """Uniform in +-sqrt(6 / (n_in + n_out)), intercepts too (Glorot and Bengio 2010), as scikit-learn draws them.
-
-    2 in place of 6 for the logistic function, whose slope at 0 is 1/4.
-    """
-    bound = np.sqrt((2.0 if activation == "logistic" else 6.0) / (n_in + n_out))
-    return rng.uniform(-bound, bound, (n_in, n_out)), rng.uniform(-bound, bound, n_out)
-
-
-def _he(rng: Any, n_in: int, n_out: int, activation: Activation) -> tuple[Array, Array]:
-    """Normal with variance 2 / n_in, which keeps the size of what passes through relu (He et al. 2015, eq. 10)."""
-    return rng.standard_normal((n_in, n_out)) * np.sqrt(2.0 / n_in), np.zeros(n_out)
-
-
-def _lecun(rng: Any, n_in: int, n_out: int, activation: Activation) -> tuple[Array, Array]:
-    """Normal with variance 1 / n_in (LeCun et al. 1998, eq. 16)."""
-    return rng.standard_normal((n_in, n_out)) / np.sqrt(n_in), np.zeros(n_out)
-
-
-def _orthogonal(rng: Any, n_in: int, n_out: int, activation: Activation) -> tuple[Array, Array]:
-    """Rows or columns, whichever are fewer, orthogonal and of length 1 (Saxe et al. 2014).
-
-    Q of the QR decomposition of a normal matrix, with the signs for which R has a positive diagonal: so every
-    orthogonal matrix is as likely as any other.
-    """
-    normal = rng.standard_normal((n_in, n_out))
-    q, r = np.linalg.qr(normal if n_in >= n_out else normal.T)
-    q *= np.copysign(1.0, r.diagonal())
-    return q if n_in >= n_out else q.T, np.zeros(n_out)
-
-
-def _zeros(rng: Any, n_in: int, n_out: int, activation: Activation) -> tuple[Array, Array]:
-    return np.zeros((n_in, n_out)), np.zeros(n_out)
-
-
-INITS = {"glorot": _glorot, "he": _he, "lecun": _lecun, "orthogonal": _orthogonal, "zeros": _zeros}
 
 
 def as_levels(quantile: float | Sequence[float]) -> tuple[float, ...]:
@@ -134,452 +54,6 @@ def as_levels(quantile: float | Sequence[float]) -> tuple[float, ...]:
     if not levels or not all(low < high for low, high in pairwise((0.0, *levels, 1.0))):
         raise ValueError(f"quantile must be a number between 0 and 1, or several of them, ascending; got {quantile!r}")
     return levels
-
-
-def draw_weights(
-    rng: Any, layer_sizes: Sequence[int], activations: Sequence[Activation], dtype: DTypeLike, init: str = "glorot"
-) -> tuple[list[Array], list[Array]]:
-    """The first weights by one of `INITS`: layer by layer, first the matrix, then the intercepts; drawn in float64.
-
-    `activations` has one for each layer.
-    """
-    coefs, intercepts = [], []
-    for (n_in, n_out), activation in zip(pairwise(layer_sizes), activations, strict=True):
-        coef, intercept = INITS[init](rng, n_in, n_out, activation)
-        coefs.append(np.ascontiguousarray(coef, dtype))
-        intercepts.append(np.ascontiguousarray(intercept, dtype))
-    return coefs, intercepts
-
-
-def reshuffle(order: NDArray[np.int64], rng: np.random.RandomState) -> None:
-    """Put the rows in the order of the next epoch: a permutation of the last one, drawn as scikit-learn draws it.
-
-    A class of somebody's own that descends from RandomState may shuffle in its own way.
-    """
-    if type(rng) is np.random.RandomState:
-        _core.shuffle(order, rng._bit_generator)
-    else:
-        rng.shuffle(order)
-
-
-def aligned(array: Array) -> Array:
-    """The array, with its elements where the CPU expects them: a field of packed records is not."""
-    return array if array.flags.aligned else array.copy()
-
-
-class SparseRows(NamedTuple):
-    """A sparse matrix in compressed rows (CSR) as the engine reads it: indices ascending in a row, none twice."""
-
-    values: Array  # (stored,)
-    indices: NDArray[np.int32]  # (stored,)
-    indptr: NDArray[np.int64]  # (n + 1,)
-    shape: tuple[int, int]
-
-
-Rows: TypeAlias = Array | SparseRows
-
-
-def as_rows(array: Any, dtype: DTypeLike) -> Rows:
-    """Inputs as the engine reads them; often no copy.
-
-    Parameters
-    ----------
-    array : array-like (n,) or (n, n_in), or any matrix or array of scipy.sparse (n, n_in), or SparseRows
-    dtype : float32 or float64
-
-    Returns
-    -------
-    rows : array (n, n_in) with contiguous rows in order, or SparseRows
-    """
-    if isinstance(array, SparseRows):
-        return array._replace(values=np.asarray(array.values, dtype))
-    return _sparse_rows(array, dtype) if hasattr(array, "tocsr") else dense_rows(array, dtype)
-
-
-def _sparse_rows(matrix: Any, dtype: DTypeLike) -> SparseRows:
-    csr = matrix.tocsr()
-    if csr.ndim != 2 or csr.shape[1] > np.iinfo(np.int32).max:
-        raise ValueError(f"expected a sparse matrix of at most 2**31 - 1 columns, got shape {csr.shape}")
-    if not csr.has_canonical_format:
-        csr = csr.copy()
-        csr.sum_duplicates()
-    values = aligned(np.ascontiguousarray(csr.data[: csr.indptr[-1]], dtype))
-    indices = aligned(np.ascontiguousarray(csr.indices[: len(values)], np.int32))
-    return SparseRows(values, indices, np.ascontiguousarray(csr.indptr, np.int64), csr.shape)
-
-
-def dense_rows(array: ArrayLike, dtype: DTypeLike) -> Array:
-    """The array as a matrix of this dtype with contiguous rows in order; a vector becomes a column."""
-    result = aligned(np.asarray(array, dtype=dtype))
-    if result.ndim == 1:
-        result = result.reshape(-1, 1)
-    if result.ndim != 2:
-        raise ValueError(f"expected a matrix, got {result.ndim} dimensions")
-    item = result.itemsize
-    if result.strides[1] != item or result.strides[0] < result.shape[1] * item or result.strides[0] % item:
-        result = np.ascontiguousarray(result)
-    return result
-
-
-def _row_weights(weights: ArrayLike | None) -> NDArray[np.float64] | None:
-    """Weights of rows as the engine reads them."""
-    if weights is None:
-        return None
-    result = aligned(np.ascontiguousarray(weights, np.float64))
-    if result.sum() == 0:
-        raise ValueError("the weights of the rows sum to 0")
-    return result
-
-
-def forward(
-    X: Any,
-    coefs: Sequence[Array],
-    intercepts: Sequence[Array],
-    activations: Sequence[Activation],
-    n_jobs: int | None = None,
-    out: Array | None = None,
-    output_groups: Sequence[int] = (),
-) -> Array:
-    """Outputs (n, n_out) of a network given by plain arrays, in the wider of X's and the weights' dtype.
-
-    X (n, n_in) is an array, a sparse matrix, or rows from `as_rows`.
-    """
-    values = X.values if isinstance(X, SparseRows) else X
-    dtype = np.result_type(values.dtype, *coefs, *intercepts, np.float32)
-    if dtype not in _FORMATS:
-        dtype = np.dtype(np.float64)  # long double
-    if out is None:
-        out = np.empty((X.shape[0], coefs[-1].shape[1]), dtype)
-    _core.forward(
-        as_rows(X, dtype),
-        [aligned(np.ascontiguousarray(c, dtype)) for c in coefs],
-        [aligned(np.ascontiguousarray(b, dtype)) for b in intercepts],
-        activations,
-        out,
-        resolve_threads(n_jobs),
-        output_groups,
-    )
-    return out
-
-
-# What makes small calls short (nnfast._core). Whoever calls `forward` again and again with the same arrays keeps one.
-Plan = _core.Plan
-
-
-def is_sound(X: Array) -> bool:
-    """Whether X is a matrix of finite float32 or float64 that the engine can read as it lies."""
-    if X.dtype not in _FORMATS or X.ndim != 2 or not X.flags.aligned:
-        return False
-    return X.strides[1] == X.itemsize and X.strides[0] >= X.shape[1] * X.itemsize and _core.all_finite(X)
-
-
-def both_classes(outputs: Array) -> Array:
-    """The rows (1 - p, p), shape (n, 2), of the outputs p, shape (n, 1), of a network that tells two classes."""
-    rows = np.empty((len(outputs), 2), outputs.dtype)
-    rows.ravel()[: len(outputs)] = outputs.ravel()
-    _core.both_classes(rows)
-    return rows
-
-
-def as_labels(outputs: Array, classes: Array | list[Array], softmax: bool) -> Array:
-    """The labels that outputs (n, n_outputs) stand for.
-
-    Of a softmax the most probable class, of several, with a list of classes, that of each in a column. Else what is
-    above 1/2: the second class where there is one output, 0 or 1 for each label where there are more.
-    """
-    if isinstance(classes, list):
-        groups = np.split(outputs, np.cumsum([len(known) for known in classes])[:-1], axis=1)
-        return np.column_stack([as_labels(group, known, True) for group, known in zip(groups, classes, strict=True)])
-    if softmax:
-        return classes[outputs.argmax(axis=1)]
-    above = (outputs > 0.5).astype(np.intp)
-    if outputs.shape[1] > 1:
-        return above
-    return classes[above.ravel()] if len(classes) == 2 else np.repeat(classes[0], len(above))
-
-
-def as_values(outputs: Array, n_levels: int | None) -> Array:
-    """The values that outputs (n, n_outputs) stand for: (n,) of one target, (n, n_targets) of more; with levels of a
-    distribution, a number of them for each target, (n, n_levels) or (n, n_targets, n_levels)."""
-    if n_levels is not None:
-        levels = outputs.reshape(len(outputs), -1, n_levels)
-        return levels[:, 0] if levels.shape[1] == 1 else levels
-    return outputs.ravel() if outputs.shape[1] == 1 else outputs
-
-
-def check_weights(coefs: Sequence[Array], intercepts: Sequence[Array], layer_sizes: Sequence[int]) -> None:
-    """ValueError unless these are arrays of float32 or float64 in the shapes of such layers."""
-    shapes = [*pairwise(layer_sizes), *((size,) for size in layer_sizes[1:])]
-    found = [w.shape for w in [*coefs, *intercepts]]
-    if len(coefs) != len(intercepts) or found != shapes:
-        raise ValueError(f"the weights should have the shapes {shapes}, got {found}")
-    if not all(w.dtype in _FORMATS for w in [*coefs, *intercepts]):
-        raise ValueError(f"the weights should be float32 or float64, got {[*map(str, {w.dtype for w in coefs})]}")
-
-
-def check_classes(classes: Array | list[Array], n_outputs: int, softmax: bool) -> None:
-    """ValueError unless `as_labels` can tell these classes by so many outputs."""
-    several = isinstance(classes, list)
-    each = classes if several else [classes]
-    if not all(np.ndim(known) == 1 and len(known) for known in each):
-        raise ValueError(f"classes_ should be a vector of labels, or a list of such vectors, got {classes}")
-    n_classes = sum(map(len, each))
-    if (several and not softmax) or (n_classes != n_outputs and (softmax or n_outputs > 1 or n_classes > 2)):
-        raise ValueError(f"{n_outputs} outputs, {'softmax' if softmax else 'logistic'}, cannot tell {classes}")
-
-
-def _each(value: Any, n: int) -> NDArray[np.float64]:
-    """An array (n,) of this number, or this array."""
-    array = np.ascontiguousarray(value, np.float64)
-    return array if array.shape == (n,) else np.full(n, value, np.float64)
-
-
-def _rest(beta: float, t: NDArray[np.int64]) -> Any:
-    """1 - beta**t for ascending t. Powers take 50 ns each; where none of them can be told from 0, the 1 is enough."""
-    return 1.0 if beta ** float(t[0]) < 2.0**-54 else 1 - beta**t
-
-
-def _geometric(ratio: float, t: NDArray[np.int64]) -> Any:
-    """1 + ratio + ... + ratio**(t - 1)."""
-    return t if ratio == 1 else (1 - ratio**t) / (1 - ratio)
-
-
-def _nadam_momentum(beta_1: float, t: NDArray[np.int64]) -> tuple[Array, Array]:
-    """Of the steps t, which follow each other: the momentum mu_t (Dozat 2016, section 3.2, with the figures of
-    PyTorch) and 1 - mu_1 mu_2 ... mu_t."""
-
-    def momentum(t: NDArray[np.int64]) -> Array:
-        return np.asarray(beta_1 * (1 - 0.5 * 0.96 ** (0.004 * t)))
-
-    begin, end = int(t[0]), int(t[-1]) + 1
-    # As all of them are below beta_1, their product cannot be told from 0 after so many.
-    last = min(end, 2 if beta_1 == 0 else 2 + int(np.ceil(54 * np.log(2) / -np.log(beta_1))))
-    rest = np.ones(len(t))
-    rest[: max(0, last - begin)] -= np.cumprod(momentum(np.arange(1, last)))[begin - 1 :]
-    return momentum(t), rest
-
-
-class _Rates(NamedTuple):
-    """What the engine needs to know of the steps of an epoch: see nnf_epoch in csrc/nnfast.h."""
-
-    rates: NDArray[np.float64]
-    gradient_rates: NDArray[np.float64] | None
-    reaches: NDArray[np.float64] | None
-    decays: NDArray[np.float64] | None
-
-    def of_step(self, k: int) -> list[float]:
-        return [0.0 if values is None else float(values[k]) for values in self]
-
-
-class Progress(NamedTuple):
-    """How far an epoch has come: see nnf_progress in csrc/nnfast.h."""
-
-    data: float = 0.0  # } sums over the rows of their losses
-    penalty: float = 0.0  # } and of the penalties
-    norms: float = 0.0  # sum over the steps of the norm of the gradient
-    rows: int = 0
-    steps: int = 0
-
-
-class Training:
-    """A network while it is trained: its weights are packed in the engine from ``__enter__`` to ``__exit__``.
-
-    Parameters
-    ----------
-    network : MLP
-        Its weights, optimizer state and step count are read on entry and replaced on exit.
-    max_batch : int
-        Most rows of one step.
-    sparse : bool, default=False
-        Whether X may be sparse.
-    """
-
-    def __init__(self, network: MLP, max_batch: int, sparse: bool = False) -> None:
-        self.network = network
-        self.max_batch = max_batch
-        self.sparse = sparse
-        self._settled = False
-
-    def __enter__(self) -> Self:
-        network = self.network
-        network._plan = Plan()  # which would hold on to the old weights
-        self._begin = network.n_steps_
-        self._engine = network._engine(self.max_batch, sparse=self.sparse)
-        for part, state in zip((_core.STATE_1, _core.STATE_2), network._state, strict=False):
-            self._engine.load(part, *state)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        network = self.network
-        network.n_steps_ = self._begin + self._engine.steps
-        if not self._settled:
-            self.settle()
-        network._state = [self.snapshot(part) for part in (_core.STATE_1, _core.STATE_2)[: network._n_states()]]
-
-    def settle(self, weights: tuple[list[Array], list[Array]] | None = None) -> None:
-        """Give the network the (coefs, intercepts) that it leaves with: these, or those of now.
-
-        At the end of the visit it is done of itself; before, to let go of the old ones.
-        """
-        self.network.coefs_, self.network.intercepts_ = self.snapshot() if weights is None else weights
-        self._settled = True
-
-    @property
-    def progress(self) -> Progress:
-        """How far the epoch has come, also when it was interrupted.
-
-        It and the number of steps are the engine's, which changes them together with the weights.
-        """
-        return Progress(*self._engine.progress)
-
-    @progress.setter
-    def progress(self, progress: Progress) -> None:
-        self._engine.progress = progress
-
-    def epoch(
-        self,
-        X: Rows,
-        Y: Array,
-        batch_size: int,
-        order: NDArray[np.int64] | None = None,
-        weights: NDArray[np.float64] | None = None,
-        begun: Progress | None = None,
-    ) -> tuple[float, float, float]:
-        """One pass in mini-batches.
-
-        Parameters
-        ----------
-        X : array (n_rows, n_in) or SparseRows
-            Of the network's dtype, as `as_rows` gives it.
-        Y : array (n_rows, n_out)
-            Targets, likewise.
-        batch_size : int
-            Rows a step, at most ``max_batch``; the last step takes what is left.
-        order : array (n,) of int64, optional
-            The rows to visit, in this order; all of them as they come when None.
-        weights : array (n_rows,) of float64, optional
-            How much each row counts. A batch divides by the sum of its weights in place of its number of rows; one
-            whose sum is 0 is skipped.
-        begun : Progress, optional
-            Of an epoch that was interrupted: with the same arguments it goes on as if nothing had been.
-
-        Returns
-        -------
-        (data, penalty, norm) : floats
-            Means over the batches, by their number of rows, of the loss, summed over outputs, and of the penalties,
-            each with the parameters before the step of the batch; and the mean over the steps of the norm of the
-            gradient, NaN without `clip_norm`.
-        """
-        network = self.network
-        n = X.shape[0] if order is None else order.shape[0]
-        if network.solver == "rprop" and batch_size < n:
-            raise ValueError(f"rprop compares the signs of gradients: it needs all {n} rows in a batch")
-        begun = Progress() if begun is None else begun
-        engine = self._engine
-        first = self._begin + engine.steps - begun.steps  # the epoch began with this step
-        rates = network._rates(first, -(-n // batch_size))
-        noise = network._noise(first)
-        if network.own_loss is None:
-            each, of_gradient, reaches, decays = rates
-            engine.train_epoch(X, Y, order, batch_size, each, weights, noise, decays, of_gradient, reaches, begun)
-        else:
-            self.progress = begun
-            self._epoch_of_own_loss(network.own_loss, X, Y, batch_size, order, weights, rates, noise)
-        network.n_steps_ = self._begin + engine.steps
-        data, penalty, norms, _, steps = engine.progress
-        return data / n, penalty / n, norms / steps if network.clip_norm is not None and steps else np.nan
-
-    def _epoch_of_own_loss(
-        self,
-        loss: OwnLoss,
-        X: Rows,
-        Y: Array,
-        batch_size: int,
-        order: NDArray[np.int64] | None,
-        weights: NDArray[np.float64] | None,
-        rates: _Rates,
-        noise: int,
-    ) -> None:
-        """The epoch, step by step, on from `progress`."""
-        if order is None:
-            order = np.arange(X.shape[0], dtype=np.int64)
-        engine, size = self._engine, Y.shape[1]
-        while (progress := self.progress).rows < len(order):
-            rows = order[progress.rows : progress.rows + batch_size]
-            row_weights = None if weights is None else weights[rows]
-            total = len(rows) if row_weights is None else row_weights.sum()
-            raw = np.zeros((len(rows), size), self.network.dtype)
-            if total != 0:
-                penalty = engine.step_forward(X, rows, raw, noise=noise) / total
-                mean, gradient = loss(Y[rows], raw, row_weights)
-            else:  # no step, and so no loss
-                penalty, mean, gradient = 0.0, 0.0, raw
-            rate, of_gradient, reach, decay = rates.of_step(progress.steps)
-            engine.step_backward(
-                X, rows, gradient, mean, penalty, rate, weights, True, noise, decay, of_gradient, reach
-            )
-
-    def forward(self, X: Rows) -> Array:
-        """Outputs (n, n_out) with the weights as they are now, for rows X as in `epoch`."""
-        out = np.empty((X.shape[0], self.network.layer_sizes[-1]), self.network.dtype)
-        self._engine.forward(X, out)
-        return out
-
-    def snapshot(self, part: int = _core.PARAMETERS) -> tuple[list[Array], list[Array]]:
-        """Copies of the weight matrices and intercepts as they are now (or of another part of the same shapes)."""
-        coefs, intercepts = self.network._empty_parameters()
-        self._engine.store(part, coefs, intercepts)
-        return coefs, intercepts
-
-
-class Objective:
-    """Loss and gradient of a network over all rows as a function of its parameters: what L-BFGS and its kin minimise.
-
-    The parameters stand in one float64 vector, first all weight matrices, then all intercepts. Computed in the
-    network's dtype.
-
-    Parameters
-    ----------
-    network : MLP
-        Its parameters are the start; they are not changed.
-    X : array (n, n_in) or SparseRows
-    Y : array (n, n_out)
-    weights : array-like (n,), optional
-        How much each row counts; they must not sum to 0.
-    """
-
-    def __init__(self, network: MLP, X: Rows, Y: Array, weights: ArrayLike | None = None) -> None:
-        self.network = network
-        self.start = np.concatenate([p.ravel() for p in network.coefs_ + network.intercepts_]).astype(np.float64)
-        self._n_rows = X.shape[0]
-        self._engine = network._engine(self._n_rows, sparse=isinstance(X, SparseRows), keep_gradients=True)
-        self._data = X, Y, _row_weights(weights)
-        if network.own_loss is None:
-            self._engine.hold(*self._data)
-
-    def __call__(self, theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """The mean loss, summed over outputs, with the penalty; and its gradient, shaped like theta."""
-        network = self.network
-        if network.own_loss is None:
-            gradient = np.empty(theta.size, network.dtype)
-            data, penalty = self._engine.value(theta.astype(network.dtype, copy=False), gradient)
-        else:
-            self._engine.load(_core.PARAMETERS, *self.unpack(theta))
-            data, penalty = network._gradients(self._engine, *self._data)
-            parts = network._empty_parameters()
-            self._engine.store(_core.GRADIENTS, *parts)
-            gradient = np.concatenate([part.ravel() for part in (*parts[0], *parts[1])])
-        return (data + penalty) / self._n_rows, gradient.astype(np.float64, copy=False)
-
-    def unpack(self, theta: NDArray[np.float64]) -> tuple[list[Array], list[Array]]:
-        """The (coefs, intercepts) that theta stands for, in the network's dtype; copies."""
-        flat, parts, begin = theta.astype(self.network.dtype), self.network._empty_parameters(), 0
-        for part in (*parts[0], *parts[1]):
-            part.reshape(-1)[:] = flat[begin : begin + part.size]
-            begin += part.size
-        return parts
 
 
 class MLP(Kept):
@@ -811,7 +285,7 @@ class MLP(Kept):
         if not 0 <= rho < 1:
             raise ValueError(f"rho must be in [0, 1), got {rho}")
         self.dtype = np.dtype(dtype)
-        if self.dtype not in _FORMATS:
+        if self.dtype not in FORMATS:
             raise ValueError(f"dtype must be float32 or float64, got {self.dtype}")
         self.huber_delta = float(huber_delta)
         self.tweedie_power = float(tweedie_power)
@@ -915,8 +389,8 @@ class MLP(Kept):
     @activation.setter
     def activation(self, activation: Any) -> None:
         self._hidden = hidden_activations(activation, len(self.layer_sizes) - 2)
-        one_for_all = isinstance(activation, str) or _has_argument(activation)
-        self._activation = _canonical_activation(activation) if one_for_all else tuple(self._hidden)
+        one_for_all = isinstance(activation, str) or has_argument(activation)
+        self._activation = canonical_activation(activation) if one_for_all else tuple(self._hidden)
 
     def set_dropout(self, dropout: Any, rng: Any) -> None:
         """Drop this share of the hidden units from now on; see the class.
@@ -1109,7 +583,7 @@ class MLP(Kept):
 
     def _engine(self, max_batch: int, sparse: bool = False, keep_gradients: bool = False) -> _core.Network:
         engine = _core.Network(
-            _FORMATS[self.dtype],
+            FORMATS[self.dtype],
             self.layer_sizes,
             self._activations(),
             "squared_error" if self.own_loss else self.loss_name,  # the engine is not asked for it
@@ -1142,41 +616,11 @@ class MLP(Kept):
         coefs = [np.empty(shape, self.dtype) for shape in pairwise(sizes)]
         return coefs, [np.empty(n_out, self.dtype) for n_out in sizes[1:]]
 
-    def _rates(self, first: int, n_steps: int) -> _Rates:
-        """Those of so many steps after the `first` ones, with the bias corrections of Adam and NAdam."""
-        rate: Any = self.learning_rate
-        of_gradient: Any = None
-        if not isinstance(rate, float) and np.shape(rate) not in ((), (n_steps,)):
-            raise ValueError(
-                f"learning_rate must be a number or an array ({n_steps},), one a step, got shape {np.shape(rate)}"
-            )
-        t = np.arange(first + 1, first + n_steps + 1)
-        if self.solver in ("adam", "adamw", "nadam"):
-            rate = rate * np.sqrt(_rest(self.beta_2, t))
-        reach = rate  # of solvers whose step is the gradient's own
-        if self.solver in ("adam", "adamw"):
-            rate = rate / _rest(self.beta_1, t)
-        elif self.solver == "nadam":
-            momentum, rest = _nadam_momentum(self.beta_1, np.append(t, t[-1:] + 1))
-            rate, of_gradient = rate * momentum[1:] / rest[1:], rate * (1 - momentum[:-1]) / rest[:-1]
-            reach = rate * _rest(self.beta_1, t) + of_gradient
-        elif self.solver == "sgd" and self.l1:
-            reach = rate * _geometric(self.momentum, t + (self.nesterovs_momentum and self.momentum > 0))
-        decay = self.weight_decay
-        if decay is None:
-            decay = 0.01 if self.solver == "adamw" else 0.0  # PyTorch's default
-        return _Rates(
-            _each(rate, n_steps),
-            None if of_gradient is None else _each(of_gradient, n_steps),
-            _each(reach, n_steps) if self.l1 else None,
-            _each(self.learning_rate * decay, n_steps) if decay else None,
-        )
-
     def _data(self, X: Any, Y: ArrayLike, weights: ArrayLike | None) -> tuple[Rows, Array, NDArray[np.float64] | None]:
         rows, Y = as_rows(X, self.dtype), dense_rows(Y, self.dtype)
         if rows.shape[0] != Y.shape[0]:
             raise ValueError(f"X has {rows.shape[0]} rows, Y has {Y.shape[0]}")
-        return rows, Y, _row_weights(weights)
+        return rows, Y, as_row_weights(weights)
 
     def _loss_and_engine(self, X: Any, Y: ArrayLike, weights: ArrayLike | None) -> tuple[float, _core.Network]:
         rows, Y, weights = self._data(X, Y, weights)

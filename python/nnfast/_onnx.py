@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from nnfast._exported import Exported, describe
-from nnfast._network import Activation, Array
+from nnfast._layers import Activation
+from nnfast._rows import Array
 
 # The first opset, and the version of the format that came with it, in which all operators below are as they are now.
 _OPSET, _IR_VERSION = 14, 7

@@ -27,8 +27,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from nnfast import _core, ops
 from nnfast._kept import Kept, check_feature_names
-from nnfast._network import Array, check_classes
+from nnfast._outputs import check_classes
 from nnfast._resuming import Attempt
+from nnfast._rows import Array
 from nnfast._sklearn import as_configured, check_sample_weight
 
 if TYPE_CHECKING:

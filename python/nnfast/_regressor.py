@@ -11,7 +11,9 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from nnfast._base import BaseMLP
-from nnfast._network import Array, as_levels, as_values
+from nnfast._network import as_levels
+from nnfast._outputs import as_values
+from nnfast._rows import Array
 from nnfast._validation import d2_pinball, r2
 
 

@@ -1,7 +1,7 @@
 """What a fit that is cut short leaves behind: the estimator as it was, or what `fit(resume=True)` needs to go on.
 
-The engine counts how far an epoch has come together with the weights (`nnfast._network.Training.progress`). Here is the
-rest: what a fit keeps, and the way back from an epoch whose record was cut short, and from a fit that never began.
+The engine counts how far an epoch has come together with the weights (`nnfast._training.Training.progress`). Here is
+the rest: what a fit keeps, and the way back from an epoch whose record was cut short, and from a fit that never began.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from nnfast._kept import Kept, check_random_state_dict
-from nnfast._network import Array
+from nnfast._rows import Array
 
 
 class Unfinished(Kept):

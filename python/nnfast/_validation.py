@@ -15,7 +15,8 @@ from scipy.special import xlogy
 from sklearn.metrics import d2_pinball_score
 from sklearn.model_selection import train_test_split
 
-from nnfast._network import MLP, Array, Rows
+from nnfast._network import MLP
+from nnfast._rows import Array, Rows
 
 Part: TypeAlias = tuple[Any, Array, Array | None]  # X, Y, weights
 
