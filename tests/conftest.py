@@ -23,15 +23,19 @@ LEFT_OUT = {file: missing for file, names in NEEDS.items() if (missing := {n for
 collect_ignore = list(LEFT_OUT)
 
 
-# Files whose tests change what belongs to the process: signal handlers, an allocator that fails, forks, the memory at
-# hand. In a run of every test in several threads at once (make test-parallel) theirs stay in one.
-OF_THE_PROCESS = {"test_faults.py", "test_interruptions.py", "test_processes.py", "test_sklearn_suite.py"}
+# Files and fixtures with what belongs to the process (signal handlers, a failing allocator, forks, warnings, pictures,
+# doctest) or with threads of their own. In a run of every test in several threads at once (make test-parallel) such a
+# test stays in one.
+OF_THE_PROCESS = {
+    "test_concurrency.py", "test_docs.py", "test_faults.py", "test_interruptions.py", "test_processes.py",
+    "test_sklearn_suite.py", "isa", "pyplot", "recwarn",
+}  # fmt: skip
 
 
 def pytest_collection_modifyitems(config, items):
     if config.pluginmanager.hasplugin("run-parallel"):
         for item in items:
-            if item.path.name in OF_THE_PROCESS or "isa" in item.fixturenames:
+            if not OF_THE_PROCESS.isdisjoint([item.path.name, *item.fixturenames]):
                 item.add_marker("thread_unsafe")
 
 

@@ -96,22 +96,21 @@ def test_a_network_in_training_is_one_thread_s():
         return found[0][0]
 
     shared = network()
-    begun = threading.Event()
-    result = []
-    trainer = threading.Thread(target=lambda: (begun.set(), result.append(train(shared))))
     refused = 0
-    trainer.start()
-    begun.wait()
-    while trainer.is_alive():  # a call that comes between two epochs has its turn; it changes nothing
-        try:
-            shared.forward(X[:100], np.empty((100, 1)))
-        except RuntimeError as error:
-            assert "in use" in str(error)
-            refused += 1
-    trainer.join()
+    with ThreadPoolExecutor(1) as pool:
+        trainer = pool.submit(train, shared)
+        while not trainer.done():  # a call that comes between two epochs has its turn; it changes nothing
+            try:
+                shared.forward(X[:100], np.empty((100, 1)))
+            except RuntimeError as error:
+                assert "in use" in str(error)
+                refused += 1
     assert refused > 0
-    if result:  # else it was the trainer that was refused, between two epochs
-        np.testing.assert_array_equal(result[0], train(network()))
+    error = trainer.exception()
+    if error is None:
+        np.testing.assert_array_equal(trainer.result(), train(network()))
+    else:  # it was the trainer that was refused, between two epochs
+        assert "in use" in str(error)
     shared.forward(X, np.empty((4000, 1)))
 
 

@@ -227,8 +227,8 @@ static void test_fits(void)
     alone = (fit){.n_threads = 1, .epochs = 2, .n_batches = ROWS / BATCH};
     const double begin = nnf_seconds();
     train(&alone);
-    const double batches = 0.3 / (nnf_seconds() - begin) * 2 * ROWS / BATCH;
-    const nnf_index n_batches = batches < MOST_BATCHES ? 1 + (nnf_index)batches : MOST_BATCHES;
+    const double batches = 0.3 / (nnf_seconds() - begin) * (2.0 * (double)ROWS / (double)BATCH);
+    const nnf_index n_batches = batches < (double)MOST_BATCHES ? 1 + (nnf_index)batches : MOST_BATCHES;
     for (int i = 0; i < CALLERS; i++)
         fits[i] = (fit){.n_threads = 1 + i % TEAM, .n_batches = n_batches};
     call_at_once(train, fits, sizeof *fits);
