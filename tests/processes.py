@@ -16,6 +16,9 @@ import nnfast
 from nnfast import MLPClassifier, MLPRegressor, Perceptron
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc or limits the address space")
+real_memory = pytest.mark.skipif(
+    "libasan" in os.environ.get("LD_PRELOAD", ""), reason="AddressSanitizer keeps what was freed"
+)
 
 
 def bits(model):

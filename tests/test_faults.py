@@ -21,7 +21,7 @@ from sklearn.base import clone
 
 import nnfast
 from nnfast import MLP, MLPClassifier, MLPRegressor, Perceptron, _core, ops
-from processes import DIGITS, MODELS, bits, digits, in_a_process, linux_only
+from processes import DIGITS, MODELS, bits, digits, in_a_process, linux_only, real_memory
 
 # ---- no memory -------------------------------------------------------------------------------------------------------
 
@@ -407,6 +407,7 @@ def fits_in_little_memory():
 
 
 @linux_only
+@real_memory
 def test_memory_that_really_runs_out():
     n_failed = in_a_process(fits_in_little_memory, MALLOC_MMAP_THRESHOLD_="65536")  # what is freed is really gone
     assert len(n_failed) == 3 and "0" not in n_failed

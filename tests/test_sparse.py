@@ -12,6 +12,7 @@ import scipy.sparse
 from sklearn.base import clone
 
 from estimators import TARGETS, both, estimator, outcome, output, problem
+from processes import real_memory
 
 FORMATS = [
     getattr(scipy.sparse, f"{name}_{kind}")
@@ -147,7 +148,7 @@ print(*fit(100_000, 50_000))
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="the peak is measured as Linux counts it")
-@pytest.mark.skipif("libasan" in os.environ.get("LD_PRELOAD", ""), reason="AddressSanitizer keeps what was freed")
+@real_memory
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
 def test_memory_of_a_text_matrix(solver, early_stopping):
