@@ -154,7 +154,10 @@ def test_a_fit_sees_the_numbers_alone(problem, of_X, of_y, n_jobs):
     model, X, y, weights = problem
     one = fit_or_error(clone(model), X, y, weights)
     other = clone(model).set_params(n_jobs=n_jobs)
-    if y.dtype.kind not in "if" or (OLDER and of_y == "other byte order"):  # of which 1.6 knows not that it is integer
+    # Of numbers in the other byte order scikit-learn makes float64, and 1.6 does not see that they are integers.
+    if X.dtype == np.float32 and of_X == "other byte order":
+        of_X = "contiguous"
+    if y.dtype.kind not in "if" or (OLDER and of_y == "other byte order"):
         of_y = "contiguous"
     assert_same_fit(one, fit_or_error(other, layouts(X)[of_X], layouts(y)[of_y], weights))
     assert_same_fit(one, fit_or_error(other, csr_array(X), y, weights))
