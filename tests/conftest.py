@@ -23,19 +23,20 @@ LEFT_OUT = {file: missing for file, names in NEEDS.items() if (missing := {n for
 collect_ignore = list(LEFT_OUT)
 
 
-# Files and fixtures with what belongs to the process (signal handlers, a failing allocator, forks, warnings, pictures,
-# doctest) or with threads of their own. In a run of every test in several threads at once (make test-parallel) such a
-# test stays in one.
+# Files, fixtures and tests with what belongs to the process (signal handlers, a failing allocator, forks, warnings,
+# pictures, doctest, NumPy's global generator, counts of references), with a file for all, or with threads of their own.
+# In a run of every test in several threads at once (make test-parallel) such a test stays in one.
 OF_THE_PROCESS = {
     "test_concurrency.py", "test_docs.py", "test_faults.py", "test_interruptions.py", "test_processes.py",
-    "test_sklearn_suite.py", "isa", "pyplot", "recwarn",
+    "test_sklearn_suite.py", "isa", "path", "pyplot", "recwarn",
+    "test_an_epoch", "test_running_out_of_memory_is_a_memory_error", "test_same_draws",
 }  # fmt: skip
 
 
 def pytest_collection_modifyitems(config, items):
     if config.pluginmanager.hasplugin("run-parallel"):
         for item in items:
-            if not OF_THE_PROCESS.isdisjoint([item.path.name, *item.fixturenames]):
+            if not OF_THE_PROCESS.isdisjoint([item.path.name, item.originalname, *item.fixturenames]):
                 item.add_marker("thread_unsafe")
 
 
