@@ -28,7 +28,7 @@ collect_ignore = list(LEFT_OUT)
 # In a run of every test in several threads at once (make test-parallel) such a test stays in one.
 OF_THE_PROCESS = {
     "test_concurrency.py", "test_docs.py", "test_faults.py", "test_interruptions.py", "test_processes.py",
-    "test_sklearn_suite.py", "isa", "path", "pyplot", "recwarn",
+    "test_sklearn_suite.py", "test_threads.py", "isa", "path", "pyplot", "recwarn",
     "test_an_epoch", "test_running_out_of_memory_is_a_memory_error", "test_same_draws",
 }  # fmt: skip
 
