@@ -1,4 +1,4 @@
-"""What tests of threads, processes and interruptions have in common: code in a process of its own, models, signals."""
+"""What tests of threads, processes, memory and interruptions share: code in a process of its own, models, signals."""
 
 import inspect
 import os

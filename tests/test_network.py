@@ -209,8 +209,7 @@ def test_train_epoch_matches_the_formulas(solver, loss, activation):
 
 
 def test_settings_meet_in_pairs():
-    for kinds in combinations(enumerate([SOLVERS, LOSSES, ACTIVATIONS]), 2):
-        (i, one), (j, other) = kinds
+    for (i, one), (j, other) in combinations(enumerate([SOLVERS, LOSSES, ACTIVATIONS]), 2):
         assert {(triple[i], triple[j]) for triple in settings_in_pairs()} == set(product(one, other))
 
 
@@ -659,11 +658,8 @@ def test_any_sparse_matrix_will_do(form):
         matrix.has_sorted_indices = matrix.has_canonical_format = False
     elif form == "duplicates":
         entries = csr.tocoo()
-        data, coords = (
-            np.concatenate([entries.data / 2] * 2),
-            [np.concatenate([c, c]) for c in (entries.row, entries.col)],
-        )
-        matrix = scipy.sparse.coo_array((data, coords), csr.shape)
+        halves, row, col = (np.concatenate([a, a]) for a in (entries.data / 2, entries.row, entries.col))
+        matrix = scipy.sparse.coo_array((halves, (row, col)), csr.shape)
     elif form == "int64":
         matrix.indices, matrix.indptr = matrix.indices.astype(np.int64), matrix.indptr.astype(np.int64)
     elif form == "unaligned":
