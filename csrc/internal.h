@@ -239,6 +239,7 @@ struct nnf_network {
     double alpha, l1, clip_value, clip_norm, momentum, beta_1, beta_2, epsilon;
     nnf_index max_batch;
     nnf_layer *layers;              /* (n_layers) */
+    void *workspace;                /* the arena of all that only steps need; NULL when closed, and so lost */
     const void **x_rows, **y_rows;  /* (max_batch) rows of the running batch */
     void *x_copy;                   /* (max_batch, x_ld) room for a copy of those of X; NULL where none will be made */
     nnf_index x_ld;

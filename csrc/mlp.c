@@ -147,11 +147,13 @@ static bool keeps(const nnf_config *config, int part)
     return part <= NNF_PARAMETERS + nnf_solver_states(config->solver);
 }
 
-/* Places everything of the network in the arena. Runs twice: to measure, and to lay out. */
-static void lay_out(nnf_arena *arena, const nnf_config *config, nnf_network *network)
+/* Places everything of the network in two arenas: what it is made of, and the workspace of its steps. Runs twice: to
+ * measure, and to lay out. */
+static void lay_out(nnf_arena *arena, nnf_arena *workspace, const nnf_config *config, nnf_network *network)
 {
     const nnf_kernels *kernels = nnf_active_kernels(config->dtype);
     const nnf_index max_batch = config->max_batch;
+    const int n_threads = config->n_threads;
     const size_t size = kernels->size;
     nnf_layer *layers = nnf_take(arena, config->n_layers, 1, sizeof *layers);
     bool drops = false;
@@ -179,20 +181,20 @@ static void lay_out(nnf_arena *arena, const nnf_config *config, nnf_network *net
             layer.b[part] = nnf_take(arena, 1, layer.padded_out, size);
         }
         if (l > 0 && !layer.few)
-            layer.w_transposed = nnf_take(arena, n_out, layer.padded_in, size);
-        layer.squares = nnf_take(arena, layer.n_blocks, layer.padded_out, size);
+            layer.w_transposed = nnf_take(workspace, n_out, layer.padded_in, size);
+        layer.squares = nnf_take(workspace, layer.n_blocks, layer.padded_out, size);
         if (config->l1 > 0)
-            layer.sizes = nnf_take(arena, layer.n_blocks, layer.padded_out, size);
+            layer.sizes = nnf_take(workspace, layer.n_blocks, layer.padded_out, size);
         if (config->clip_norm > 0) {
-            layer.w_gradient_squares = nnf_take(arena, layer.n_blocks, layer.padded_out, size);
-            layer.b_gradient_squares = nnf_take(arena, 1, layer.padded_out, size);
+            layer.w_gradient_squares = nnf_take(workspace, layer.n_blocks, layer.padded_out, size);
+            layer.b_gradient_squares = nnf_take(workspace, 1, layer.padded_out, size);
         }
-        layer.out = nnf_take(arena, max_batch, layer.ld, size);
-        layer.delta = nnf_take(arena, max_batch, layer.ld, size);
+        layer.out = nnf_take(workspace, max_batch, layer.ld, size);
+        layer.delta = nnf_take(workspace, max_batch, layer.ld, size);
         if (slope_needs_input(layer.activation) || layer.dropout > 0)
-            layer.slope = nnf_take(arena, max_batch, layer.ld, size);
-        layer.out_rows = nnf_take(arena, max_batch, 1, sizeof *layer.out_rows);
-        layer.delta_rows = nnf_take(arena, max_batch, 1, sizeof *layer.delta_rows);
+            layer.slope = nnf_take(workspace, max_batch, layer.ld, size);
+        layer.out_rows = nnf_take(workspace, max_batch, 1, sizeof *layer.out_rows);
+        layer.delta_rows = nnf_take(workspace, max_batch, 1, sizeof *layer.delta_rows);
         if (layers != NULL)
             layers[l] = layer;
     }
@@ -204,7 +206,7 @@ static void lay_out(nnf_arena *arena, const nnf_config *config, nnf_network *net
         .kernels = kernels,
         .dtype = config->dtype,
         .n_layers = config->n_layers,
-        .n_threads = config->n_threads,
+        .n_threads = n_threads,
         .loss = config->loss,
         .loss_args = config->loss_args,
         .levels = config->loss == NNF_QUANTILE ? nnf_take(arena, config->loss_args.n_levels, 1, sizeof(double)) : NULL,
@@ -221,19 +223,30 @@ static void lay_out(nnf_arena *arena, const nnf_config *config, nnf_network *net
         .epsilon = config->epsilon,
         .max_batch = max_batch,
         .layers = layers,
-        .x_rows = nnf_take(arena, max_batch, 1, sizeof *network->x_rows),
-        .y_rows = nnf_take(arena, max_batch, 1, sizeof *network->y_rows),
-        .row_numbers = drops ? nnf_take(arena, max_batch, 1, sizeof *network->row_numbers) : NULL,
-        .x_copy = copies_x ? nnf_take(arena, max_batch, x_ld, size) : NULL,
+        .x_rows = nnf_take(workspace, max_batch, 1, sizeof *network->x_rows),
+        .y_rows = nnf_take(workspace, max_batch, 1, sizeof *network->y_rows),
+        .row_numbers = drops ? nnf_take(workspace, max_batch, 1, sizeof *network->row_numbers) : NULL,
+        .x_copy = copies_x ? nnf_take(workspace, max_batch, x_ld, size) : NULL,
         .x_ld = x_ld,
-        .x_sparse = config->sparse ? nnf_take(arena, max_batch, 1, sizeof *network->x_sparse) : NULL,
-        .segments = config->sparse ? nnf_take(arena, config->n_threads, max_batch, sizeof *network->segments) : NULL,
-        .row_loss = nnf_take(arena, max_batch, 1, sizeof *network->row_loss),
-        .row_weight = nnf_take(arena, max_batch, 1, sizeof *network->row_weight),
-        .scratch = nnf_take(arena, config->n_threads, scratch_size, size),
-        .chains = max_batch > NNF_CHAIN_ROWS ? nnf_take(arena, config->n_threads, scratch_size, sizeof(double)) : NULL,
+        .x_sparse = config->sparse ? nnf_take(workspace, max_batch, 1, sizeof *network->x_sparse) : NULL,
+        .segments = config->sparse ? nnf_take(workspace, n_threads, max_batch, sizeof *network->segments) : NULL,
+        .row_loss = nnf_take(workspace, max_batch, 1, sizeof *network->row_loss),
+        .row_weight = nnf_take(workspace, max_batch, 1, sizeof *network->row_weight),
+        .scratch = nnf_take(workspace, n_threads, scratch_size, size),
+        .chains = max_batch > NNF_CHAIN_ROWS ? nnf_take(workspace, n_threads, scratch_size, sizeof(double)) : NULL,
         .scratch_size = scratch_size,
     };
+}
+
+/* Lays out for good what was measured. */
+static nnf_status allocate(nnf_arena *arena)
+{
+    const size_t size = arena->used;
+    *arena = (nnf_arena){.base = nnf_alloc(size)};
+    if (arena->base == NULL)
+        return NNF_NO_MEMORY;
+    memset(arena->base, 0, size);
+    return NNF_OK;
 }
 
 nnf_status nnf_network_create(const nnf_config *config, nnf_network **out)
@@ -246,18 +259,22 @@ nnf_status nnf_network_create(const nnf_config *config, nnf_network **out)
         return status;
 
     nnf_network plan;
-    nnf_arena arena = {0};
+    nnf_arena arena = {0}, workspace = {0};
     (void)nnf_take(&arena, 1, 1, sizeof plan);
-    lay_out(&arena, config, &plan);
-    if (arena.overflow)
+    lay_out(&arena, &workspace, config, &plan);
+    if (arena.overflow || workspace.overflow)
         return NNF_TOO_LARGE;
-    const size_t size = arena.used;
-    arena = (nnf_arena){.base = nnf_alloc(size)};
-    if (arena.base == NULL)
-        return NNF_NO_MEMORY;
-    memset(arena.base, 0, size);
+    status = allocate(&arena);
+    if (status == NNF_OK)
+        status = allocate(&workspace);
+    if (status != NNF_OK) {
+        nnf_free(arena.base);
+        return status;
+    }
     nnf_network *network = nnf_take(&arena, 1, 1, sizeof plan);
-    lay_out(&arena, config, network);
+    char *workspace_base = workspace.base;
+    lay_out(&arena, &workspace, config, network);
+    network->workspace = workspace_base;
 
     for (int l = 0; l < network->n_layers; l++) {
         nnf_layer *layer = &network->layers[l];
@@ -275,8 +292,17 @@ nnf_status nnf_network_create(const nnf_config *config, nnf_network **out)
     return NNF_OK;
 }
 
+void nnf_network_close(nnf_network *network)
+{
+    nnf_free(network->workspace);
+    network->workspace = NULL;
+}
+
 void nnf_network_free(nnf_network *network)
 {
+    if (network == NULL)
+        return;
+    nnf_network_close(network);
     nnf_free(network); /* the arena begins with it */
 }
 
@@ -366,7 +392,7 @@ static void store_few(const nnf_kernels *kernels, const nnf_layer *layer, const 
 nnf_status nnf_network_load(nnf_network *network, nnf_part part, const void *const *arrays)
 {
     const nnf_kernels *kernels = network->kernels;
-    if (check_part(network, part) != NNF_OK)
+    if (network->workspace == NULL || check_part(network, part) != NNF_OK)
         return NNF_BAD_ARGUMENT;
     for (int l = 0; l < network->n_layers; l++) {
         nnf_layer *layer = &network->layers[l];

@@ -219,11 +219,15 @@ typedef struct nnf_rows {
 nnf_status nnf_forward(const nnf_config *config, const void *const *params, const nnf_rows *X, void *out,
                        int (*poll)(void));
 
-/* A network in training: packed parameters, optimizer state and workspace in one arena. */
+/* A network in training: packed parameters, optimizer state, and a workspace. */
 typedef struct nnf_network nnf_network;
 
 nnf_status nnf_network_create(const nnf_config *config, nnf_network **out); /* parameters and state are zero */
 void nnf_network_free(nnf_network *network);                               /* NULL is fine */
+
+/* Training has ended: frees the workspace, a third or more of the memory of a wide network, before the rest is copied
+ * out. nnf_network_store and nnf_network_forward still work; what else takes the network gives NNF_BAD_ARGUMENT. */
+void nnf_network_close(nnf_network *network);
 
 /* What to copy: the parameters, or the optimizer's first and second state (velocity; Adam's m and v), or the gradients
  * of the last nnf_network_gradients. States are there as the solver has them, gradients with keep_gradients. */

@@ -521,7 +521,7 @@ static nnf_status prepare(nnf_network *network, const nnf_epoch *epoch, int solv
 {
     const nnf_data *data = &epoch->data;
     const nnf_layer *first = &network->layers[0], *last = &network->layers[network->n_layers - 1];
-    if (solver == NNF_GRADIENT && first->w[NNF_GRADIENTS] == NULL)
+    if (network->workspace == NULL || (solver == NNF_GRADIENT && first->w[NNF_GRADIENTS] == NULL))
         return NNF_BAD_ARGUMENT;
     if (epoch->n < 1 || data->X.n < 1 || epoch->batch < 1 || nnf_min(epoch->batch, epoch->n) > network->max_batch
         || nnf_check_shape(&data->X, first->n_in) != NNF_OK || data->ldy < last->n_out
@@ -597,8 +597,10 @@ nnf_status nnf_network_step_forward(nnf_network *network, const nnf_epoch *batch
                                     double *penalty)
 {
     epoch_job job = {.network = network, .epoch = batch, .raw = raw};
-    *penalty = nnf_penalty(network);
-    return run_batch(&job, learning);
+    const nnf_status status = run_batch(&job, learning);
+    if (status == NNF_OK)
+        *penalty = nnf_penalty(network);
+    return status;
 }
 
 nnf_status nnf_network_step_backward(nnf_network *network, const nnf_epoch *batch, int learning, const void *gradient,

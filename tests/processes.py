@@ -1,5 +1,7 @@
 """What tests of threads, processes, memory and interruptions share: code in a process of its own, models, signals."""
 
+import ctypes
+import gc
 import inspect
 import os
 import signal
@@ -18,6 +20,9 @@ from nnfast import MLPClassifier, MLPRegressor, Perceptron
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc or limits the address space")
 real_memory = pytest.mark.skipif(
     "libasan" in os.environ.get("LD_PRELOAD", ""), reason="AddressSanitizer keeps what was freed"
+)
+counts_with_glibc = pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="counts with glibc's mallinfo2"
 )
 
 
@@ -42,6 +47,24 @@ def in_a_process(function, *arguments, **environment):
     )
     assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout.split()
+
+
+class Mallinfo2(ctypes.Structure):
+    """struct mallinfo2 of glibc."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+    )
+
+
+def bytes_in_use():
+    """What malloc has given out and not got back."""
+    info = ctypes.CDLL(None).mallinfo2
+    info.restype = Mallinfo2
+    gc.collect()
+    state = info()
+    return state.uordblks + state.hblkhd
 
 
 DIGITS = load_digits()

@@ -1,15 +1,13 @@
 """The engine without memory and with arguments that make no sense. Nothing may crash or leak; what was there before
 must work afterwards.
 
-Sizes: test_sizes.py. Ctrl-C: test_interruptions.py. Forks: test_processes.py. Several threads: test_concurrency.py. NaN
-and its kin: test_odd_numbers.py. Bad parameters and bad data of the estimators: test_estimators.py, test_perceptron.py.
-Of the network: test_network.py.
+Sizes: test_sizes.py. How much memory is used: test_memory.py. Ctrl-C: test_interruptions.py. Forks: test_processes.py.
+Several threads: test_concurrency.py. NaN and its kin: test_odd_numbers.py. Bad parameters and bad data of the
+estimators: test_estimators.py, test_perceptron.py. Of the network: test_network.py.
 """
 
 import ast
 import copy
-import ctypes
-import gc
 import inspect
 import pickle
 import sys
@@ -21,7 +19,17 @@ from sklearn.base import clone
 
 import nnfast
 from nnfast import MLP, MLPClassifier, MLPRegressor, Perceptron, _core, ops
-from processes import DIGITS, MODELS, bits, digits, in_a_process, linux_only, real_memory
+from processes import (
+    DIGITS,
+    MODELS,
+    bits,
+    bytes_in_use,
+    counts_with_glibc,
+    digits,
+    in_a_process,
+    linux_only,
+    real_memory,
+)
 
 # ---- no memory -------------------------------------------------------------------------------------------------------
 
@@ -35,6 +43,12 @@ def made(**options):
     options = {"max_batch": 40, "keep_gradients": True} | options
     network = _core.Network("d", [6, 5, 2], ACTIVATIONS, "squared_error", "adam", **options)
     network.load(_core.PARAMETERS, COEFS, INTERCEPTS)
+    return network
+
+
+def closed():
+    network = made()
+    network.close()
     return network
 
 
@@ -105,9 +119,10 @@ ENTRIES = {
         1,
         lambda: into((40, 1), lambda out: _core.forward(X[:, :1], *DEEP, ["tanh"] * 20, out, 2)),
     ),
-    "Network": (1, lambda: stored(made())),
+    "Network": (2, lambda: stored(made())),
     "Network.load": (0, lambda n: n.load(_core.STATE_1, COEFS, INTERCEPTS)),
     "Network.store": (0, lambda n: stored(n)),
+    "Network.close": (2, lambda: stored(closed())),
     "Network.forward": (0, lambda n: into((40, 2), lambda out: n.forward(X, out))),
     "Network.forward, many rows": (1, lambda n: into((400, 2), lambda out: n.forward(MANY, out))),
     "Network.train_epoch": (0, lambda n: n.train_epoch(X, Y, None, 20, np.full(2, 0.01))),
@@ -174,12 +189,25 @@ def test_each_allocation_of_the_engine_may_fail(isa, name):
     assert stored(network) == stored(untouched)
 
 
+@pytest.mark.parametrize("name", [name for name, (_, call) in ENTRIES.items() if inspect.signature(call).parameters])
+def test_a_closed_network_stores_and_predicts(name):
+    """What it needs for more is gone."""
+    network, call = closed(), ENTRIES[name][1]
+    if name.startswith(("Network.store", "Network.forward", "Network.hold")):
+        assert call(network) == call(made())
+    else:
+        with pytest.raises(ValueError, match="out of range"):
+            call(network)
+    network.close()
+    assert stored(network) == stored(made())
+
+
 def network_of_two_threads():
     return MLP((60, 100, 90, 3), activation="tanh", dtype="float64", random_state=0, alpha=0.1)
 
 
 @pytest.mark.parametrize(
-    ("method", "n_allocations"), [("forward", 1), ("loss", 1), ("gradients", 1), ("train_epoch", 1)]
+    ("method", "n_allocations"), [("forward", 1), ("loss", 2), ("gradients", 2), ("train_epoch", 2)]
 )
 def test_a_network_without_memory_stays_as_it_was(method, n_allocations):
     rng = np.random.default_rng(1)
@@ -238,7 +266,7 @@ def test_memory_that_ends_in_the_midst_of_a_fit(averaging):
     model = MLPClassifier((5,), max_iter=4, random_state=0, **options)
     whole = clone(model).fit(X, y)
     for n_done in range(3):
-        _core.fail_allocation(1 + n_done)
+        _core.fail_allocation(2 + n_done)  # the network takes two
         with pytest.raises(MemoryError):
             model.fit(X, y)
         assert model.n_iter_ == len(model.loss_curve_) == n_done
@@ -264,27 +292,7 @@ def test_ops_without_memory():
         np.testing.assert_array_equal(got, call())
 
 
-class Mallinfo2(ctypes.Structure):
-    """struct mallinfo2 of glibc."""
-
-    _fields_ = tuple(
-        (name, ctypes.c_size_t)
-        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
-    )
-
-
-def bytes_in_use():
-    """What malloc has given out and not got back."""
-    info = ctypes.CDLL(None).mallinfo2
-    info.restype = Mallinfo2
-    gc.collect()
-    state = info()
-    return state.uordblks + state.hblkhd
-
-
-@pytest.mark.skipif(
-    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="counts with glibc's mallinfo2"
-)
+@counts_with_glibc
 @pytest.mark.parametrize("name", [name for name, (n_allocations, _) in ENTRIES.items() if n_allocations])
 def test_a_failed_call_leaks_nothing(name):
     n_allocations, call = ENTRIES[name]
@@ -302,64 +310,6 @@ def test_a_failed_call_leaks_nothing(name):
     fail(2000)
     # The least that the engine allocates is 64 bytes; if but every second call lost them, 64 KB would be gone.
     assert bytes_in_use() - before < 32e3
-
-
-def fits_and_predicts():
-    """What 1,000 fits and 100,000 predictions leave behind, in bytes: by malloc's account, and by the system's."""
-    import gc
-    import mmap
-    import warnings
-
-    import numpy as np
-
-    from nnfast import MLP, MLPClassifier, MLPRegressor, Perceptron
-    from test_faults import bytes_in_use
-
-    warnings.simplefilter("ignore")
-    rng = np.random.default_rng(0)
-    X, y = rng.standard_normal((60, 8)), np.arange(60) % 3
-    models = [
-        MLPClassifier((9,), max_iter=2),
-        MLPClassifier((9,), max_iter=2, early_stopping=True, averaging="ema", averaging_start=0, dropout=0.1),
-        MLPRegressor(hidden_layer_sizes=(9,), max_iter=2, solver="lbfgs"),
-        Perceptron(max_iter=2, n_jobs=1),
-    ]
-    network = MLP((8, 200, 200, 1), random_state=0)  # worth several threads for all rows
-    big = np.tile(X, (20, 1))
-
-    def resident():
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * mmap.PAGESIZE
-
-    def work(fits, predictions):
-        for _ in range(fits // len(models)):
-            for model in models:
-                model.fit(X, y)
-        for _ in range(predictions // 1000):
-            network.forward(big)
-            for model in models[:2]:
-                model.predict(X)
-                for row in X:
-                    for _ in range(8):
-                        model.predict(row[np.newaxis])
-
-    work(100, 5000)  # caches fill, threads start
-    gc.collect()
-    before = bytes_in_use(), resident()
-    work(1000, 100_000)
-    gc.collect()
-    print(bytes_in_use() - before[0], resident() - before[1])
-
-
-@linux_only
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="counts with glibc's mallinfo2")
-def test_many_fits_and_predictions_do_not_grow_the_process():
-    """One pointer lost by a fit or by a hundred predictions would make 8 KB; an array of weights 70 KB and more. Pages
-    come and go: a process whose malloc has lost nothing may have some hundred KB more. What malloc keeps at hand for
-    its thread counts as in use, up to 11 KB in 3,000 fits: here it keeps nothing."""
-    lost, grown = map(int, in_a_process(fits_and_predicts, GLIBC_TUNABLES="glibc.malloc.tcache_count=0"))
-    assert lost < 8e3
-    assert grown < 4e6
 
 
 def fits_in_little_memory():

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import scipy.sparse
 from sklearn.base import clone
 
 from estimators import TARGETS, both, estimator, outcome, output, problem
-from processes import real_memory
 
 FORMATS = [
     getattr(scipy.sparse, f"{name}_{kind}")
@@ -118,42 +113,3 @@ def test_sparse_and_dense_data_may_take_turns():
     np.testing.assert_allclose(output(mixed, X), output(dense, X), rtol=1e-9)
     other = clone(mixed).fit(X, y, X_val=scipy.sparse.coo_array(X), y_val=y)
     assert other.validation_scores_ == clone(mixed).fit(X, y, X_val=X, y_val=y).validation_scores_
-
-
-# A text matrix of 0.1 % density; as a dense one it would take 40 GB. Writing 5 to clear_refs sets the peak (VmHWM) back
-# to what is in use (VmRSS).
-MEMORY = """
-import numpy as np
-import scipy.sparse
-from nnfast import MLPClassifier
-
-def in_use(name):
-    (line,) = [line for line in open("/proc/self/status") if line.startswith(name)]
-    return 1024 * int(line.split()[1])
-
-def fit(n, d):
-    X = scipy.sparse.random(n, d, density=0.001, format="csr", random_state=np.random.default_rng(0))
-    y = np.arange(n) % 2
-    model = MLPClassifier((20,), max_iter=1, solver={solver!r}, early_stopping={early_stopping}, n_jobs=2)
-    before = in_use("VmRSS")
-    open("/proc/self/clear_refs", "w").write("5")
-    model.fit(X, y)
-    model.predict(X)
-    size = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
-    return in_use("VmHWM") - before + size, size + sum(w.nbytes for w in model.coefs_)
-
-fit(100, 50)  # what is loaded and allocated once
-print(*fit(100_000, 50_000))
-"""
-
-
-@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="the peak is measured as Linux counts it")
-@real_memory
-@pytest.mark.parametrize("early_stopping", [False, True])
-@pytest.mark.parametrize("solver", ["sgd", "adam"])
-def test_memory_of_a_text_matrix(solver, early_stopping):
-    """At most three times the matrix and the model, both of them included."""
-    code = MEMORY.format(solver=solver, early_stopping=early_stopping)
-    out = subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True, text=True)
-    used, needed = map(int, out.stdout.split())
-    assert needed < used < 3 * needed

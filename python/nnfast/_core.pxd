@@ -129,6 +129,7 @@ cdef extern from "nnfast.h" nogil:
     nnf_status nnf_forward(const nnf_config *config, const void *const *params, const nnf_rows *X, void *out,
                            int (*poll)() except -1 nogil) except NNF_INTERRUPTED
     nnf_status nnf_network_create(const nnf_config *config, nnf_network **out)
+    void nnf_network_close(nnf_network *network)
     void nnf_network_free(nnf_network *network)
     nnf_status nnf_network_load(nnf_network *network, nnf_part part, const void *const *arrays)
     nnf_status nnf_network_store(const nnf_network *network, nnf_part part, void *const *arrays)

@@ -772,6 +772,11 @@ cdef class Network:
             held = self.description.views(coefs, intercepts, True)
             _check(nnf_network_store(self.network, <nnf_part>part, self.description.pointers))
 
+    def close(self):
+        """Training has ended: lets go of what only steps need. What is left to do is `store`, or `forward`."""
+        with self.turn:
+            nnf_network_close(self.network)
+
     def forward(self, X, out):
         """out (n, n_out), contiguous, = the outputs for X (see _Rows)."""
         cdef str format = self.description.format

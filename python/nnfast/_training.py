@@ -75,6 +75,7 @@ class Training:
     ) -> None:
         network = self.network
         network.n_steps_ = self._begin + self._engine.steps
+        self._engine.close()  # its workspace would stand beside the copies
         if not self._settled:
             self.settle()
         network._state = [self.snapshot(part) for part in (_core.STATE_1, _core.STATE_2)[: network._n_states()]]
