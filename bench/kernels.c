@@ -24,7 +24,9 @@ NNF_EXPORT double bench_derive(nnf_index calls, nnf_dtype dtype, int activation,
                                const void *y, const void *dy);
 NNF_EXPORT double bench_log(nnf_index calls, nnf_dtype dtype, nnf_index n, void *out, const void *x);
 NNF_EXPORT double bench_softmax(nnf_index calls, nnf_dtype dtype, nnf_index m, nnf_index n, void *x);
-NNF_EXPORT double bench_update(nnf_index calls, nnf_dtype dtype, int solver, const nnf_update *u);
+NNF_EXPORT double bench_update(nnf_index calls, nnf_dtype dtype, int solver, nnf_index n, const void *dw, void *w,
+                               void *s1, void *s2, double alpha, double inv_rows, double rate, double gradient_rate,
+                               double momentum, double beta_1, double beta_2, double epsilon);
 
 nnf_status bench_select(const char *isa)
 {
@@ -114,9 +116,16 @@ double bench_softmax(nnf_index calls, nnf_dtype dtype, nnf_index m, nnf_index n,
     return seconds;
 }
 
-double bench_update(nnf_index calls, nnf_dtype dtype, int solver, const nnf_update *u)
+double bench_update(nnf_index calls, nnf_dtype dtype, int solver, nnf_index n, const void *dw, void *w, void *s1,
+                    void *s2, double alpha, double inv_rows, double rate, double gradient_rate, double momentum,
+                    double beta_1, double beta_2, double epsilon)
 {
     const nnf_kernels *kernels = nnf_active_kernels(dtype);
-    TIMED(kernels->update(solver, u));
+    const nnf_update u = {
+        .rows = 1, .n = n, .ld = n, .ld_dw = n, .dw = dw, .w = w, .s1 = s1, .s2 = s2,
+        .alpha = alpha, .inv_rows = inv_rows, .rate = rate, .gradient_rate = gradient_rate,
+        .momentum = momentum, .beta_1 = beta_1, .beta_2 = beta_2, .epsilon = epsilon,
+    };
+    TIMED(kernels->update(solver, &u));
     return seconds;
 }

@@ -329,7 +329,6 @@ def activation_tasks(dtype: str, plan: Plan) -> Iterator[Task]:
 # ---- optimizers -----------------------------------------------------------------------------------------------------
 
 BLOCK, MEMORY, QUICK_MEMORY = 48 * 64, 2**23, 2**20  # elements
-MOVED = {"sgd": 3, "momentum": 5, "nesterov": 5, "adam": 7}  # dw is read, all else read and written
 N_COMPARED = 2**16
 
 # A step as large as the weights, so that its error shows. The bias corrections of PyTorch's Adam are 1 after so many.
@@ -337,19 +336,23 @@ RATES = {
     "alpha": 1e-2,
     "inv_rows": 1 / 200,
     "rate": 0.1,
+    "gradient_rate": 0.01,
     "momentum": 0.9,
     "beta_1": 0.9,
     "beta_2": 0.999,
     "epsilon": 1e-8,
 }
 STEPS_BEFORE = 1e6
+FUSED = ("sgd", "momentum", "nesterov", "adam")  # by PyTorch
 
 
 def new_weights(solver: str, w: Array, dw: Array, s1: Array, s2: Array, sign: int = -1) -> Array:
     """The weights after a step. With absolute arguments and the sign 1: the sum of the terms without their signs."""
     g = (dw + RATES["alpha"] * w) * RATES["inv_rows"]
     step = sign * RATES["rate"] * g
-    momentum = RATES["momentum"]
+    momentum, beta_1, beta_2 = RATES["momentum"], RATES["beta_1"], RATES["beta_2"]
+    v = s1 + g * g if solver == "adagrad" else beta_2 * (s1 if solver == "rmsprop" else s2) + (1 - beta_2) * g * g
+    size = np.sqrt(v) + RATES["epsilon"]
     match solver:
         case "sgd":
             return w + step
@@ -357,10 +360,13 @@ def new_weights(solver: str, w: Array, dw: Array, s1: Array, s2: Array, sign: in
             return w + momentum * s1 + step
         case "nesterov":
             return w + momentum * (momentum * s1 + step) + step
-        case "adam":
-            m = RATES["beta_1"] * s1 + (1 - RATES["beta_1"]) * g
-            v = RATES["beta_2"] * s2 + (1 - RATES["beta_2"]) * g * g
-            return w + sign * RATES["rate"] * m / (np.sqrt(v) + RATES["epsilon"])
+        case "adam" | "nadam":
+            ahead = RATES["gradient_rate"] * g if solver == "nadam" else 0
+            return w + sign * (RATES["rate"] * (beta_1 * s1 + (1 - beta_1) * g) + ahead) / size
+        case "rmsprop" | "adagrad":
+            return w + step / size
+        case "rprop":  # of a sign that has changed no step is taken
+            return w + sign * RATES["rate"] * np.where(g * s1 < 0, 0, np.sign(g)) * s2 * 1.2
     raise ValueError(solver)
 
 
@@ -388,8 +394,9 @@ def update_tasks(dtype: str, plan: Plan) -> Iterator[Task]:
     for n in (BLOCK, QUICK_MEMORY if plan.quick else MEMORY):
         w, dw, s1 = rng.standard_normal((3, n), dtype)
         dw /= dw.dtype.type(RATES["inv_rows"])
-        before = w, dw, s1, rng.random(n, dtype) + dw.dtype.type(0.5)
+        s2 = rng.random(n, dtype) + dw.dtype.type(0.5)
         for solver in _core.SOLVERS:
+            before = w, dw, s2 if solver in ("rmsprop", "adagrad") else s1, s2  # a mean of squares may be the first
             yield update_task(solver, before, n != BLOCK, plan)
 
 
@@ -407,10 +414,11 @@ def update_task(solver: str, before: tuple[Array, ...], with_torch: bool, plan: 
         return float((np.abs(arrays[0][:N_COMPARED] - exact) / (u * terms)).max())
 
     runs = {isa: native.update(solver, isa, *arrays, **RATES) for isa in plan.isas}
-    if torch is not None and with_torch:
+    if torch is not None and with_torch and solver in FUSED:
         runs["PyTorch"] = torch_step(solver, *arrays)
     entries = [Entry(system, size, run, partial(error, run)) for system, run in runs.items()]
-    return Task(f"{solver}, {size} weights", 1, entries, bytes=MOVED[solver] * itemsize)
+    # dw is read, all else read and written
+    return Task(f"{solver}, {size} weights", 1, entries, bytes=(3 + 2 * _core.N_STATES[solver]) * itemsize)
 
 
 # ---- the table ------------------------------------------------------------------------------------------------------

@@ -30,17 +30,6 @@ DTYPES = ("float32", "float64")  # by nnf_dtype
 index, pointer = ctypes.c_ssize_t, ctypes.c_void_p
 
 
-class Update(ctypes.Structure):
-    """nnf_update of csrc/kernels.h."""
-
-    _fields_ = (
-        *((name, index) for name in ("rows", "n", "ld")),
-        *((name, pointer) for name in ("dw", "w", "s1", "s2")),
-        *((name, ctypes.c_double) for name in ("alpha", "inv_rows", "rate")),
-        *((name, ctypes.c_double) for name in ("momentum", "beta_1", "beta_2", "epsilon", "decay")),
-    )
-
-
 # What follows (calls, dtype) among the arguments of the function of that name in kernels.c.
 KERNELS = {
     "matmul": [index, index, index, pointer, *2 * [pointer, index, index], ctypes.c_int],
@@ -48,7 +37,7 @@ KERNELS = {
     "derive": [ctypes.c_int, index, pointer, pointer, pointer],
     "log": [index, pointer, pointer],
     "softmax": [index, index, pointer],
-    "update": [ctypes.c_int, ctypes.POINTER(Update)],
+    "update": [ctypes.c_int, index, *4 * [pointer], *8 * [ctypes.c_double]],
 }
 
 
@@ -132,9 +121,10 @@ def softmax(isa: str, x: np.ndarray) -> Run:
     return _run("softmax", isa, x, *x.shape, x.ctypes)
 
 
+RATES = ("alpha", "inv_rows", "rate", "gradient_rate", "momentum", "beta_1", "beta_2", "epsilon")
+
+
 def update(solver: str, isa: str, w: np.ndarray, dw: np.ndarray, s1: np.ndarray, s2: np.ndarray, **rates: float) -> Run:
-    """Steps of an optimizer, one after the other, on w and its states. `rates`: the numbers of nnf_update."""
-    arrays = {"dw": dw, "w": w, "s1": s1, "s2": s2}
-    step = Update(rows=1, n=w.size, ld=w.size, **{name: array.ctypes.data for name, array in arrays.items()}, **rates)
-    step.arrays = arrays  # they live as long as the step
-    return _run("update", isa, w, _core.SOLVERS.index(solver), step)
+    """Steps of an optimizer, one after the other, on w and its states. `rates`: those of nnf_update in RATES."""
+    arrays = [array.ctypes for array in (dw, w, s1, s2)]
+    return _run("update", isa, w, _core.SOLVERS.index(solver), w.size, *arrays, *(rates[name] for name in RATES))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import nnfast
+from nnfast import _core
 
 ROOT = Path(__file__).parents[1]
 
@@ -136,6 +137,16 @@ def test_bench_predict(tmp_path):
         assert row["valid"]
         assert {"nnfast", "nnfast forward", "scikit-learn"} <= row["times"].keys()
     assert output.count(" 3 rows ") == 3
+
+
+@needs_native
+def test_bench_kernels(tmp_path):
+    """What is timed does what it should: each optimizer's error, in u, is a few roundings."""
+    file = tmp_path / "results.json"
+    run("-m", "bench.kernels", "--quick", "--part", "update", "--isa", _core.active_isa(), "--json", file)
+    rows = [row for row in json.loads(file.read_text())["rows"] if row["system"] == _core.active_isa()]
+    assert {row["task"].split(",")[0] for row in rows} == set(_core.SOLVERS)
+    assert all(row["error"] < 8 for row in rows)
 
 
 def test_a_row_is_void_when_losses_differ(monkeypatch):
