@@ -82,14 +82,16 @@ static void product_with_few_columns(const nnf_kernels *kernels, const nnf_gemm 
 static void product_chunk(const nnf_kernels *kernels, const nnf_gemm *g, const nnf_operand *B, nnf_range chunk,
                           nnf_range panels)
 {
-    for (nnf_index j = panels.begin; j < panels.end; j++) {
-        const nnf_index first = j * kernels->panel;
+    const bool plain = B->ld != 0;
+    const nnf_index step = plain && g->sparse == NULL && !g->a_columns ? nnf_strip(kernels, g->m) : kernels->panel;
+    const nnf_index end = nnf_min(panels.end * kernels->panel, B->n_columns);
+    for (nnf_index first = panels.begin * kernels->panel; first < end; first += step) {
         nnf_gemm part = *g;
-        part.n = nnf_min(kernels->panel, B->n_columns - first);
+        part.n = nnf_min(step, end - first);
         part.k = chunk.end - chunk.begin;
-        part.b_exact = B->ld != 0;
-        part.ldb = B->ld != 0 ? B->ld : nnf_panel_width(kernels, B->n_columns, j);
-        part.b = nnf_at(kernels, B->data, (B->ld != 0 ? first : first * B->n_rows) + chunk.begin * part.ldb);
+        part.b_exact = plain;
+        part.ldb = plain ? B->ld : nnf_round_up(part.n, kernels->lanes);
+        part.b = nnf_at(kernels, B->data, (plain ? first : first * B->n_rows) + chunk.begin * part.ldb);
         part.c = nnf_at(kernels, g->c, first);
         part.start = chunk.begin == 0 ? g->start : NNF_FROM_C;
         part.epilogue = chunk.end == B->n_rows ? g->epilogue : NNF_STORE;

@@ -4,8 +4,8 @@
  *
  * A tile holds `height` x `vectors` accumulators in registers. Each element of C is ONE chain of fused multiply-adds in
  * k order that starts from zero, the bias or C itself; so its bits depend neither on the tile it falls in nor on how k
- * is cut into calls. The accumulators must hide the latency of an FMA (4 cycles x 2 units: at least 8) and fit the
- * registers beside one row of B and one broadcast element of A (24 of 32 registers, 12 of 16).
+ * is cut into calls. The accumulators must hide the latency of an FMA (NNF_CHAINS: at least 8) and fit the registers
+ * beside one row of B and one broadcast element of A (24 of 32 registers, 12 of 16).
  *
  * Functions with constant arguments are inlined and specialised; the loop over k of a 6 x 4 tile is 4 loads of B and 6
  * times (broadcast, 4 FMA), without a stack access.
@@ -26,7 +26,7 @@ NNF_INLINE int V(c_masked)(int vectors, const nnf_gemm *g)
 }
 
 /* Rows i .. i + height - 1 of the accumulators, before the first term. */
-NNF_INLINE void V(start_tile)(int height, int vectors, const nnf_gemm *g, nnf_index i, VT vacc[][NNF_TILE_VECTORS])
+NNF_INLINE void V(start_tile)(int height, int vectors, const nnf_gemm *g, nnf_index i, VT vacc[][NNF_CHAINS])
 {
     const nnf_index last = V(last_lanes)(vectors, g);
     const int c_masked = V(c_masked)(vectors, g);
@@ -54,7 +54,7 @@ NNF_INLINE void V(start_tile)(int height, int vectors, const nnf_gemm *g, nnf_in
 }
 
 /* And after the last one. */
-NNF_INLINE void V(store_tile)(int height, int vectors, const nnf_gemm *g, nnf_index i, VT vacc[][NNF_TILE_VECTORS])
+NNF_INLINE void V(store_tile)(int height, int vectors, const nnf_gemm *g, nnf_index i, VT vacc[][NNF_CHAINS])
 {
     const nnf_index last = V(last_lanes)(vectors, g);
     const int c_masked = V(c_masked)(vectors, g);
@@ -76,7 +76,7 @@ NNF_INLINE void V(tile)(int height, int vectors, int a_columns, int b_exact, con
 {
     const nnf_index last = V(last_lanes)(vectors, g), ldb = g->ldb, k = g->k, ahead = g->a_ahead;
     const T *b = (const T *)g->b;
-    VT vacc[V(MAX_HEIGHT)][NNF_TILE_VECTORS];
+    VT vacc[V(MAX_HEIGHT)][NNF_CHAINS];
     V(start_tile)(height, vectors, g, i, vacc);
 
     const T *const *columns = (const T *const *)(const void *)g->a;
@@ -88,7 +88,7 @@ NNF_INLINE void V(tile)(int height, int vectors, int a_columns, int b_exact, con
             rows[r] = columns[i + r] + first;
     }
     for (nnf_index p = 0; p < k; p++, b += ldb) {
-        VT vb[NNF_TILE_VECTORS];
+        VT vb[NNF_CHAINS];
         NNF_UNROLL
         for (int v = 0; v < vectors; v++)
             vb[v] = b_exact && v == vectors - 1 ? V(load_n)(b + v * LANES, last) : V(load)(b + v * LANES);
@@ -112,7 +112,7 @@ NNF_INLINE void V(sparse_tile)(int vectors, const nnf_gemm *g, nnf_index i)
     const nnf_index last = V(last_lanes)(vectors, g);
     const nnf_sparse_row row = g->sparse[i];
     const T *values = (const T *)row.values;
-    VT vacc[1][NNF_TILE_VECTORS];
+    VT vacc[1][NNF_CHAINS];
     V(start_tile)(1, vectors, g, i, vacc);
     for (nnf_index p = 0; p < row.count; p++) {
         const T *b = (const T *)g->b + row.indices[p] * g->ldb;
@@ -168,6 +168,13 @@ static void V(sparse_rows)(nnf_index vectors, const nnf_gemm *g)
 /* The forms of a dense product: A in rows, B in whole vectors; A in rows, B exact; A in columns. */
 enum { V(WHOLE_ROWS), V(EXACT_ROWS), V(COLUMNS), V(FORMS) };
 
+/* Which tiles there are. Up to 3 rows of A with more vectors of B than a panel has make up a strip: see nnf_strip. */
+NNF_INLINE int V(fits)(int rows, int vectors, int form)
+{
+    const int chains = rows * vectors, wide = form == (int)V(EXACT_ROWS) && chains < NNF_CHAINS + rows;
+    return chains <= NNF_TILE_ACCUMULATORS && (vectors <= NNF_TILE_VECTORS || wide);
+}
+
 /* A function for each tile. Not inlined into one another: sharing registers with its caller, the loop over k would keep
  * half of its row pointers in memory, which costs 7 % (gcc 12).
  *
@@ -176,27 +183,28 @@ enum { V(WHOLE_ROWS), V(EXACT_ROWS), V(COLUMNS), V(FORMS) };
 #define TILE(rows, vectors, form)                                                                                   \
     static void V(tile_##rows##_##vectors##_##form)(const nnf_gemm *g, nnf_index i)                                 \
     {                                                                                                               \
-        enum { FITS = rows * vectors <= NNF_TILE_ACCUMULATORS && vectors <= NNF_TILE_VECTORS };                     \
-        if (FITS)                                                                                                   \
-            V(tile)(rows, FITS ? vectors : 1, (int)V(form) == V(COLUMNS), (int)V(form) == V(EXACT_ROWS), g, i);     \
+        if (V(fits)(rows, vectors, V(form)))                                                                        \
+            V(tile)(rows, vectors, (int)V(form) == V(COLUMNS), (int)V(form) == V(EXACT_ROWS), g, i);                \
     }
 #define HEIGHTS(X, vectors, form)                                                                                   \
     X(1, vectors, form) X(2, vectors, form) X(3, vectors, form) X(4, vectors, form)                                 \
     X(5, vectors, form) X(6, vectors, form) X(8, vectors, form) X(12, vectors, form)
 #define TILES(X, form) HEIGHTS(X, 1, form) HEIGHTS(X, 2, form) HEIGHTS(X, 3, form) HEIGHTS(X, 4, form)
+#define STRIPS(X, form) X(1, 5, form) X(1, 6, form) X(1, 7, form) X(1, 8, form)
 TILES(TILE, WHOLE_ROWS)
-TILES(TILE, EXACT_ROWS)
+TILES(TILE, EXACT_ROWS) STRIPS(TILE, EXACT_ROWS)
 TILES(TILE, COLUMNS)
 #undef TILE
 
 typedef void V(tile_function)(const nnf_gemm *g, nnf_index i);
 
 #define TILE(rows, vectors, form) [V(form)][vectors][rows] = V(tile_##rows##_##vectors##_##form),
-static V(tile_function) *const V(tiles)[V(FORMS)][5][V(MAX_HEIGHT) + 1] = {
-    TILES(TILE, WHOLE_ROWS) TILES(TILE, EXACT_ROWS) TILES(TILE, COLUMNS)
+static V(tile_function) *const V(tiles)[V(FORMS)][NNF_CHAINS + 1][V(MAX_HEIGHT) + 1] = {
+    TILES(TILE, WHOLE_ROWS) TILES(TILE, EXACT_ROWS) STRIPS(TILE, EXACT_ROWS) TILES(TILE, COLUMNS)
 };
 #undef TILE
 #undef TILES
+#undef STRIPS
 #undef HEIGHTS
 
 static void V(gemm)(const nnf_gemm *g)

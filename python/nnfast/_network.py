@@ -445,13 +445,13 @@ class MLP(Kept):
         if target is None and type(X) is np.ndarray and X.ndim == 2:
             target = np.empty((X.shape[0], self.layer_sizes[-1]), self.dtype)
         if target is not None and self._plan.forward(
-            X, target, self.coefs_, self.intercepts_, self.activation, self.out_activation_
+            X, target, self.coefs_, self.intercepts_, self._activation, self.out_activation_
         ):
             return target
         rows = as_rows(X, self.dtype)
         activations = self._activations()
         if not self.output_groups and getattr(X, "dtype", None) == self.coefs_[0].dtype == self.dtype:
-            self._plan.bind(self.coefs_, self.intercepts_, activations, self.activation, self.out_activation_)
+            self._plan.bind(self.coefs_, self.intercepts_, activations, self._activation, self.out_activation_)
         return forward(rows, self.coefs_, self.intercepts_, activations, self.n_jobs, out, self.output_groups)
 
     def predict(self, X: Any) -> Array:
