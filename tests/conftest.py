@@ -29,7 +29,8 @@ collect_ignore = list(LEFT_OUT)
 OF_THE_PROCESS = {
     "test_concurrency.py", "test_docs.py", "test_faults.py", "test_interruptions.py", "test_processes.py",
     "test_sklearn_suite.py", "test_threads.py", "isa", "path", "pyplot", "recwarn",
-    "test_an_epoch", "test_running_out_of_memory_is_a_memory_error", "test_same_draws",
+    "test_an_epoch", "test_cut_short_in_the_midst_of_an_epoch", "test_running_out_of_memory_is_a_memory_error",
+    "test_same_draws",
 }  # fmt: skip
 
 

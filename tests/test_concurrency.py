@@ -9,6 +9,7 @@ import sys
 import sysconfig
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 
 import numpy as np
 import pytest
@@ -88,27 +89,29 @@ def test_a_network_in_training_is_one_thread_s():
         made.load(_core.PARAMETERS, *weights)
         return made
 
-    def train(trained):
-        for _ in range(5):
+    def train(trained, ends):
+        """Epochs until the end, at least one: their number, and the first weights."""
+        for n_epochs in count(1):
             trained.train_epoch(X, Y, None, 8, np.full(500, 1e-3))
+            if ends(n_epochs):
+                break
         found = [np.empty_like(w) for w in weights[0]], [np.empty_like(b) for b in weights[1]]
         trained.store(_core.PARAMETERS, *found)
-        return found[0][0]
+        return n_epochs, found[0][0]
 
-    shared = network()
-    refused = 0
+    shared, refused = network(), threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        trainer = pool.submit(train, shared)
-        while not trainer.done():  # a call that comes between two epochs has its turn; it changes nothing
+        trainer = pool.submit(train, shared, lambda _: refused.is_set())
+        while not trainer.done():
             try:
-                shared.forward(X[:100], np.empty((100, 1)))
+                shared.forward(X[:100], np.empty((100, 1)))  # between two epochs it has its turn, and changes nothing
             except RuntimeError as error:
                 assert "in use" in str(error)
-                refused += 1
-    assert refused > 0
+                refused.set()
     error = trainer.exception()
     if error is None:
-        np.testing.assert_array_equal(trainer.result(), train(network()))
+        n_epochs, found = trainer.result()
+        np.testing.assert_array_equal(found, train(network(), n_epochs.__eq__)[1])
     else:  # it was the trainer that was refused, between two epochs
         assert "in use" in str(error)
     shared.forward(X, np.empty((4000, 1)))
