@@ -286,7 +286,7 @@ def test_an_estimator_that_has_refused_data_stays_as_it_was(name):
 
 
 def test_ops_without_memory():
-    for call in (lambda: ops.matmul(X, COEFS[0]), lambda: ops.linear(MANY, np.ones((6, 50)))):
+    for call in (lambda: ops.matmul(X, COEFS[0]), lambda: ops.linear(MANY, np.ones((6, 900)))):
         n_failed, got = failures(call)
         assert n_failed > 0
         np.testing.assert_array_equal(got, call())
