@@ -82,8 +82,8 @@ static void product_with_few_columns(const nnf_kernels *kernels, const nnf_gemm 
 static void product_chunk(const nnf_kernels *kernels, const nnf_gemm *g, const nnf_operand *B, nnf_range chunk,
                           nnf_range panels)
 {
-    const bool plain = B->ld != 0;
-    const nnf_index step = plain && g->sparse == NULL && !g->a_columns ? nnf_strip(kernels, g->m) : kernels->panel;
+    const bool plain = B->ld != 0, more = plain && g->sparse == NULL && !g->a_columns;
+    const nnf_index step = more ? nnf_columns_at_once(kernels, g->m) : kernels->panel;
     const nnf_index end = nnf_min(panels.end * kernels->panel, B->n_columns);
     for (nnf_index first = panels.begin * kernels->panel; first < end; first += step) {
         nnf_gemm part = *g;

@@ -91,8 +91,8 @@ typedef struct nnf_sparse_row {
     nnf_index count;
 } nnf_sparse_row;
 
-/* C (m, n) += A (m, k) B (k, n) for one panel, n <= panel, or one strip of a B in plain rows (nnf_strip). A is given by
- * a table of pointers to contiguous vectors:
+/* C (m, n) += A (m, k) B (k, n) for one panel, n <= panel, or, of a B in plain rows, n <= nnf_columns_at_once. A is
+ * given by a table of pointers to contiguous vectors:
  *   a_columns == 0: a[i] + a_first points to k elements, the row i of A       (forward, dX)
  *   a_columns == 1: a[p] + a_first points to m elements, the column p of A    (dW = X^T dZ: a[p] is sample p)
  * or, when `sparse` is not NULL, by a table of m whole rows; a chain then leaves out the terms that are 0. */
@@ -212,9 +212,9 @@ typedef struct nnf_kernels {
 /* So many chains of multiply-adds hide the latency of each: 4 cycles x 2 units. */
 enum { NNF_CHAINS = 8 };
 
-/* Columns of a strip: what the kernel takes at once of a dense B in plain rows, with b_exact. It is a panel, but with a
- * row or two of A more, so that there are enough chains. */
-NNF_INLINE nnf_index nnf_strip(const nnf_kernels *kernels, nnf_index m)
+/* Most columns of a dense B in plain rows, with b_exact, that the kernel takes together: a panel, but with a row or two
+ * of A more, so that there are enough chains. */
+NNF_INLINE nnf_index nnf_columns_at_once(const nnf_kernels *kernels, nnf_index m)
 {
     const nnf_index columns = m < 1 ? 0 : (NNF_CHAINS + m - 1) / m * kernels->lanes;
     return columns > kernels->panel ? columns : kernels->panel;

@@ -272,9 +272,8 @@ nnf_status nnf_network_create(const nnf_config *config, nnf_network **out)
         return status;
     }
     nnf_network *network = nnf_take(&arena, 1, 1, sizeof plan);
-    char *workspace_base = workspace.base;
     lay_out(&arena, &workspace, config, network);
-    network->workspace = workspace_base;
+    network->workspace = workspace.base;
 
     for (int l = 0; l < network->n_layers; l++) {
         nnf_layer *layer = &network->layers[l];

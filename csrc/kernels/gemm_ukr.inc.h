@@ -168,7 +168,7 @@ static void V(sparse_rows)(nnf_index vectors, const nnf_gemm *g)
 /* The forms of a dense product: A in rows, B in whole vectors; A in rows, B exact; A in columns. */
 enum { V(WHOLE_ROWS), V(EXACT_ROWS), V(COLUMNS), V(FORMS) };
 
-/* Which tiles there are. Up to 3 rows of A with more vectors of B than a panel has make up a strip: see nnf_strip. */
+/* Which tiles there are. Up to 3 rows of A may meet more vectors of a B in plain rows: see nnf_columns_at_once. */
 NNF_INLINE int V(fits)(int rows, int vectors, int form)
 {
     const int chains = rows * vectors, wide = form == (int)V(EXACT_ROWS) && chains < NNF_CHAINS + rows;
@@ -190,9 +190,9 @@ NNF_INLINE int V(fits)(int rows, int vectors, int form)
     X(1, vectors, form) X(2, vectors, form) X(3, vectors, form) X(4, vectors, form)                                 \
     X(5, vectors, form) X(6, vectors, form) X(8, vectors, form) X(12, vectors, form)
 #define TILES(X, form) HEIGHTS(X, 1, form) HEIGHTS(X, 2, form) HEIGHTS(X, 3, form) HEIGHTS(X, 4, form)
-#define STRIPS(X, form) X(1, 5, form) X(1, 6, form) X(1, 7, form) X(1, 8, form)
+#define WIDE(X, form) X(1, 5, form) X(1, 6, form) X(1, 7, form) X(1, 8, form)
 TILES(TILE, WHOLE_ROWS)
-TILES(TILE, EXACT_ROWS) STRIPS(TILE, EXACT_ROWS)
+TILES(TILE, EXACT_ROWS) WIDE(TILE, EXACT_ROWS)
 TILES(TILE, COLUMNS)
 #undef TILE
 
@@ -200,11 +200,11 @@ typedef void V(tile_function)(const nnf_gemm *g, nnf_index i);
 
 #define TILE(rows, vectors, form) [V(form)][vectors][rows] = V(tile_##rows##_##vectors##_##form),
 static V(tile_function) *const V(tiles)[V(FORMS)][NNF_CHAINS + 1][V(MAX_HEIGHT) + 1] = {
-    TILES(TILE, WHOLE_ROWS) TILES(TILE, EXACT_ROWS) STRIPS(TILE, EXACT_ROWS) TILES(TILE, COLUMNS)
+    TILES(TILE, WHOLE_ROWS) TILES(TILE, EXACT_ROWS) WIDE(TILE, EXACT_ROWS) TILES(TILE, COLUMNS)
 };
 #undef TILE
 #undef TILES
-#undef STRIPS
+#undef WIDE
 #undef HEIGHTS
 
 static void V(gemm)(const nnf_gemm *g)

@@ -139,7 +139,7 @@ static void test_gemm(void)
     static product t;
     static const nnf_index depths[] = {0, 1, 2, 9};
     for (nnf_index m = 0; m <= 26; m++) {
-        for (nnf_index n = 1; n <= nnf_strip(kernels, m); n++) {
+        for (nnf_index n = 1; n <= nnf_columns_at_once(kernels, m); n++) {
             const nnf_index k = depths[(m + n) % 4], gap = (m + n) % 3;
             for (int f = 0; f < N_FORMS; f++) {
                 if (n > kernels->panel && (forms[f].a_columns || !forms[f].b_exact))
