@@ -212,11 +212,13 @@ typedef struct nnf_kernels {
 /* So many chains of multiply-adds hide the latency of each: 4 cycles x 2 units. */
 enum { NNF_CHAINS = 8 };
 
-/* Most columns of a dense B in plain rows, with b_exact, that the kernel takes together: a panel, but with a row or two
- * of A more, so that there are enough chains. */
+/* Most columns of a dense B in plain rows, with b_exact, that the kernel takes together: a panel, which has two vectors
+ * or more; but with up to three rows of A more, so that there are enough chains. */
 NNF_INLINE nnf_index nnf_columns_at_once(const nnf_kernels *kernels, nnf_index m)
 {
-    const nnf_index columns = m < 1 ? 0 : (NNF_CHAINS + m - 1) / m * kernels->lanes;
+    if (m < 1 || m > 3)
+        return kernels->panel;
+    const nnf_index columns = (NNF_CHAINS + m - 1) / m * kernels->lanes;
     return columns > kernels->panel ? columns : kernels->panel;
 }
 
