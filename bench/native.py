@@ -29,6 +29,7 @@ DTYPES = ("float32", "float64")  # by nnf_dtype
 
 index, pointer = ctypes.c_ssize_t, ctypes.c_void_p
 
+RATES = ("alpha", "inv_rows", "rate", "gradient_rate", "momentum", "beta_1", "beta_2", "epsilon")  # of nnf_update
 
 # What follows (calls, dtype) among the arguments of the function of that name in kernels.c.
 KERNELS = {
@@ -37,7 +38,7 @@ KERNELS = {
     "derive": [ctypes.c_int, index, pointer, pointer, pointer],
     "log": [index, pointer, pointer],
     "softmax": [index, index, pointer],
-    "update": [ctypes.c_int, index, *4 * [pointer], *8 * [ctypes.c_double]],
+    "update": [ctypes.c_int, index, *4 * [pointer], *len(RATES) * [ctypes.c_double]],
 }
 
 
@@ -121,10 +122,7 @@ def softmax(isa: str, x: np.ndarray) -> Run:
     return _run("softmax", isa, x, *x.shape, x.ctypes)
 
 
-RATES = ("alpha", "inv_rows", "rate", "gradient_rate", "momentum", "beta_1", "beta_2", "epsilon")
-
-
 def update(solver: str, isa: str, w: np.ndarray, dw: np.ndarray, s1: np.ndarray, s2: np.ndarray, **rates: float) -> Run:
-    """Steps of an optimizer, one after the other, on w and its states. `rates`: those of nnf_update in RATES."""
+    """Steps of an optimizer, one after the other, on w and its states. `rates`: all of RATES."""
     arrays = [array.ctypes for array in (dw, w, s1, s2)]
     return _run("update", isa, w, _core.SOLVERS.index(solver), w.size, *arrays, *(rates[name] for name in RATES))

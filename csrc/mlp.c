@@ -1,5 +1,5 @@
 /*
- * mlp.c: the network: its description and arena, parameters in and out, and the passes through one layer: forward,
+ * mlp.c: the network: its description and arenas, parameters in and out, and the passes through one layer: forward,
  * output delta, backward. Over which rows, in what order and with how many threads they run: train.c and predict.c.
  */
 #include "internal.h"
@@ -137,7 +137,7 @@ static nnf_status check_training(const nnf_config *config)
     return config->max_batch > NNF_MOST_ELEMENTS ? NNF_TOO_LARGE : NNF_OK;
 }
 
-/* ---- arena ---- */
+/* ---- arenas ---- */
 
 /* Which parts of the parameters a network of this description keeps. */
 static bool keeps(const nnf_config *config, int part)

@@ -102,12 +102,13 @@ def test_a_network_in_training_is_one_thread_s():
     shared, refused = network(), threading.Event()
     with ThreadPoolExecutor(1) as pool:
         trainer = pool.submit(train, shared, lambda _: refused.is_set())
-        while not trainer.done():
-            try:
+        try:
+            while not trainer.done():
                 shared.forward(X[:100], np.empty((100, 1)))  # between two epochs it has its turn, and changes nothing
-            except RuntimeError as error:
-                assert "in use" in str(error)
-                refused.set()
+        except RuntimeError as error:
+            assert "in use" in str(error)
+        finally:
+            refused.set()  # whatever it was, or the pool would wait for ever
     error = trainer.exception()
     if error is None:
         n_epochs, found = trainer.result()

@@ -53,7 +53,6 @@ def fits_a_text_matrix():
 
 @peaks
 @real_memory
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("early_stopping", [False, True])
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
 def test_memory_of_a_text_matrix(solver, early_stopping):
@@ -97,7 +96,7 @@ def fits_a_wide_network():
 def test_memory_of_a_wide_network(solver, states, early_stopping):
     """The weights as they are, in the engine and transposed there, and the best ones; the optimizer's state; the data;
     one batch's activations and deltas. A third more is for the state, which at the end is there twice, for a moment.
-    """
+    Less than half would be a peak that was not seen."""
     used, weights, data = map(int, in_a_process(fits_a_wide_network, solver, str(early_stopping)))
     batch = 2 * 128 * (2000 + 2000 + 4) * 4
     needed = data + (3 + early_stopping + states) * weights + batch
