@@ -6,10 +6,6 @@
 
 #include <string.h>
 
-/* Rows of B that one kernel call reads: a panel of them, 512 x 64 bytes (AVX2) or 512 x 256 (AVX-512), stays in the
- * first or second-level cache while it meets the rows of A. The bits do not depend on it. */
-enum { CHUNK = 512 };
-
 void nnf_pack(const nnf_kernels *kernels, void *packed, const void *B, nnf_index rs_b, nnf_index cs_b,
               nnf_index k, nnf_index n, nnf_range panels)
 {
@@ -78,12 +74,12 @@ static void product_with_few_columns(const nnf_kernels *kernels, const nnf_gemm 
     }
 }
 
-/* Part of a product: the rows `chunk` of B, for the panels given. g->a already begins with the columns `chunk` of A. */
+/* Part of a product: the rows `chunk` of B, for the panels given. g already says where these columns of A are. */
 static void product_chunk(const nnf_kernels *kernels, const nnf_gemm *g, const nnf_operand *B, nnf_range chunk,
                           nnf_range panels)
 {
-    const bool plain = B->ld != 0, more = plain && g->sparse == NULL && !g->a_columns;
-    const nnf_index step = more ? nnf_columns_at_once(kernels, g->m) : kernels->panel;
+    const bool plain = B->ld != 0;
+    const nnf_index step = plain && g->sparse == NULL ? nnf_columns_at_once(kernels, g->m) : kernels->panel;
     const nnf_index end = nnf_min(panels.end * kernels->panel, B->n_columns);
     for (nnf_index first = panels.begin * kernels->panel; first < end; first += step) {
         nnf_gemm part = *g;
@@ -106,7 +102,7 @@ static void product_chunk(const nnf_kernels *kernels, const nnf_gemm *g, const n
 /* Chunks that k is cut into; one for k == 0 too, since the bias remains. */
 static nnf_index chunks_of(nnf_index k)
 {
-    return k > CHUNK ? (k + CHUNK - 1) / CHUNK : 1;
+    return k > NNF_CHUNK ? (k + NNF_CHUNK - 1) / NNF_CHUNK : 1;
 }
 
 static nnf_range chunk_of(nnf_index k, nnf_index chunk)
@@ -121,17 +117,11 @@ void nnf_product(const nnf_kernels *kernels, const nnf_gemm *g, const nnf_operan
         product_with_few_columns(kernels, g, B);
         return;
     }
-    if (g->sparse != NULL || chunks_of(k) == 1) { /* sparse rows are not worth cutting */
-        product_chunk(kernels, g, B, (nnf_range){0, k}, panels);
-        return;
-    }
-    for (nnf_index c = 0; c < chunks_of(k); c++) {
-        const nnf_range chunk = chunk_of(k, c);
+    const nnf_index n_chunks = g->sparse == NULL ? chunks_of(k) : 1; /* sparse rows are not worth cutting */
+    for (nnf_index c = 0; c < n_chunks; c++) {
+        const nnf_range chunk = n_chunks == 1 ? (nnf_range){0, k} : chunk_of(k, c);
         nnf_gemm part = *g;
-        if (g->a_columns)
-            part.a = g->a + chunk.begin;
-        else
-            part.a_first = g->a_first + chunk.begin;
+        part.a_first += chunk.begin;
         product_chunk(kernels, &part, B, chunk, panels);
     }
 }
@@ -147,44 +137,50 @@ typedef struct matmul_job {
     nnf_index rs_a, cs_a;
     const void *b;
     nnf_index rs_b, cs_b;
-    nnf_operand B;      /* packed, or transposed when it has few columns */
-    const void **rows;  /* (m) or (k): vectors of A, where it is read in place; NULL: it is copied, block by block */
-    int a_columns;      /* those vectors are columns */
-    void *blocks;       /* (n_threads, NNF_ROW_BLOCK, block_ld) of A copied, and pointers to their rows */
-    const void **block_rows;
-    nnf_index block_ld;
+    nnf_operand B;         /* packed, or transposed when it has few columns */
+    bool by_rows;          /* the rows of A are contiguous, or its columns are, or neither are */
+    const void **vectors;  /* (m) its rows, or (k) its columns; NULL: neither */
+    void *gathered;        /* then (n_threads, NNF_CHUNK, NNF_ROW_BLOCK) columns of a chunk, */
+    const void **gathered_columns; /* (n_threads, NNF_CHUNK) and pointers to them */
+    bool slicing;          /* A is cut into slices, not read in place */
+    void *slices;          /* then (n_threads, slices_size) for a chunk of a block of rows, */
+    nnf_index slices_size; /* and the vector that may follow them */
 } matmul_job;
 
-/* dst (rows, columns), row distance block_ld, = these columns of A in the rows from i on. Whole vectors may be
- * written. */
-static void copy_block(const matmul_job *job, void *dst, nnf_index i, nnf_index rows, nnf_range columns)
+/* The columns `chunk` of m rows of A from row i on, each contiguous; pointers to them. */
+static const void **gather_columns(const matmul_job *job, nnf_index i, nnf_index m, nnf_range chunk, int thread)
 {
     const nnf_kernels *kernels = job->kernels;
-    const nnf_index n_columns = columns.end - columns.begin;
-    const void *from = nnf_at(kernels, job->a, i * job->rs_a + columns.begin * job->cs_a);
-    if (job->rs_a == 1) {
-        kernels->transpose(n_columns, rows, dst, job->block_ld, from, job->cs_a);
-        return;
+    const void **columns = job->gathered_columns + (nnf_index)thread * NNF_CHUNK;
+    for (nnf_index p = chunk.begin; p < chunk.end; p++) {
+        const nnf_index slot = (nnf_index)thread * NNF_CHUNK + p - chunk.begin;
+        void *column = nnf_at(kernels, job->gathered, slot * NNF_ROW_BLOCK);
+        for (nnf_index r = 0; r < m; r++)
+            memcpy(nnf_at(kernels, column, r), nnf_at(kernels, job->a, (i + r) * job->rs_a + p * job->cs_a),
+                   kernels->size);
+        columns[p - chunk.begin] = column;
     }
-    for (nnf_index r = 0; r < rows; r++) {
-        void *row = nnf_at(kernels, dst, r * job->block_ld);
-        const void *source = nnf_at(kernels, from, r * job->rs_a);
-        if (job->cs_a == 1)
-            memcpy(row, source, (size_t)n_columns * kernels->size);
-        for (nnf_index p = 0; job->cs_a != 1 && p < n_columns; p++)
-            memcpy(nnf_at(kernels, row, p), nnf_at(kernels, source, p * job->cs_a), kernels->size);
-    }
+    return columns;
 }
 
-/* Rows i .. of C, with the rows of A copied: a chunk at a time, which all panels then read. */
-static void multiply_copied(const matmul_job *job, nnf_gemm *g, nnf_index i, nnf_range panels, int thread)
+/* Rows i .. of C from slices of A: of a chunk of its columns, which all panels then read. */
+static void multiply_slices(const matmul_job *job, const nnf_gemm *g, nnf_index i, nnf_range panels, int thread)
 {
-    void *block = nnf_at(job->kernels, job->blocks, (nnf_index)thread * NNF_ROW_BLOCK * job->block_ld);
-    g->a = job->block_rows + (nnf_index)thread * NNF_ROW_BLOCK;
+    const nnf_kernels *kernels = job->kernels;
+    void *slices = nnf_at(kernels, job->slices, thread * job->slices_size);
     for (nnf_index c = 0; c < chunks_of(job->k); c++) {
         const nnf_range chunk = chunk_of(job->k, c);
-        copy_block(job, block, i, g->m, chunk);
-        product_chunk(job->kernels, g, &job->B, chunk, panels);
+        const nnf_index k = chunk.end - chunk.begin, depth = nnf_slice_depth(k);
+        if (job->by_rows)
+            kernels->slice_rows(g->m, k, slices, depth, job->vectors + i, chunk.begin);
+        else if (job->vectors != NULL)
+            kernels->slice_columns(g->m, k, slices, depth, job->vectors + chunk.begin, i);
+        else
+            kernels->slice_columns(g->m, k, slices, depth, gather_columns(job, i, g->m, chunk, thread), 0);
+        nnf_gemm part = *g;
+        part.slices = slices;
+        part.depth = depth;
+        product_chunk(kernels, &part, &job->B, chunk, panels);
     }
 }
 
@@ -220,31 +216,28 @@ static void matmul_work(void *context, nnf_team *team, int thread, int n_threads
             .c = nnf_at(kernels, job->c, i * job->ldc),
             .ldc = job->ldc,
         };
-        if (job->rows == NULL) {
-            multiply_copied(job, &g, i, panels, thread);
+        if (job->slicing) {
+            multiply_slices(job, &g, i, panels, thread);
             continue;
         }
-        g.a = job->a_columns ? job->rows : job->rows + i;
-        g.a_first = job->a_columns ? i : 0;
-        g.a_columns = job->a_columns;
+        g.a = job->vectors + i;
         nnf_product(kernels, &g, &job->B, panels);
     }
 }
 
-/* Whether to copy A, block by block. In place it must lie in rows or in columns, which should not collide; and from 16
- * panels on an element is copied once for 64 vectors of FMAs, and the tile reads a page, not one a row: 4096 x 4096
- * matrices at 101 GFLOP/s in place of 97 (one Zen 4 core). */
-static bool copies_a(const nnf_kernels *kernels, nnf_index n, nnf_index k, nnf_index stride, bool unit_stride)
+/* Whether to cut A into slices: what does not lie in rows, always. Rows where enough panels of B meet them, since that
+ * takes half as long as the product with one; and rows that share sets of the caches, sooner. */
+static bool pays_for_slices(const nnf_kernels *kernels, nnf_index n, nnf_index k, bool by_rows, nnf_index stride)
 {
-    if (!unit_stride)
+    if (!by_rows)
         return true;
     return k > 1 && (n >= 16 * kernels->panel || (n >= 4 * kernels->panel && nnf_rows_collide(kernels, stride)));
 }
 
-static void lay_out(nnf_arena *arena, matmul_job *job, int n_threads, bool in_place)
+static void lay_out(nnf_arena *arena, matmul_job *job, int n_threads, bool contiguous)
 {
     const nnf_kernels *kernels = job->kernels;
-    const bool few = nnf_is_few(job->n) && in_place && !job->a_columns;
+    const bool few = nnf_is_few(job->n) && job->by_rows;
     job->B = (nnf_operand){
         .data = few ? nnf_take(arena, job->n, job->k, kernels->size)
                     : nnf_take(arena, job->k, nnf_round_up(job->n, kernels->lanes), kernels->size),
@@ -253,11 +246,17 @@ static void lay_out(nnf_arena *arena, matmul_job *job, int n_threads, bool in_pl
         .ld = few ? job->k : 0,
         .transposed = few,
     };
-    job->rows = in_place ? nnf_take(arena, job->a_columns ? job->k : job->m, 1, sizeof *job->rows) : NULL;
-    if (!in_place) {
-        job->block_ld = nnf_row_distance(kernels, nnf_min(job->k, CHUNK));
-        job->blocks = nnf_take(arena, (nnf_index)n_threads * NNF_ROW_BLOCK, job->block_ld, kernels->size);
-        job->block_rows = nnf_take(arena, n_threads, NNF_ROW_BLOCK, sizeof *job->block_rows);
+    if (contiguous) {
+        job->vectors = nnf_take(arena, job->by_rows ? job->m : job->k, 1, sizeof *job->vectors);
+    } else {
+        const nnf_index columns = (nnf_index)n_threads * NNF_CHUNK;
+        job->gathered = nnf_take(arena, columns, NNF_ROW_BLOCK, kernels->size);
+        job->gathered_columns = nnf_take(arena, columns, 1, sizeof *job->gathered_columns);
+    }
+    if (job->slicing) {
+        const nnf_index rows = nnf_min(job->m, NNF_ROW_BLOCK), depth = nnf_slice_depth(nnf_min(job->k, NNF_CHUNK));
+        job->slices_size = rows * depth + kernels->lanes;
+        job->slices = nnf_take(arena, n_threads, job->slices_size, kernels->size);
     }
 }
 
@@ -272,25 +271,23 @@ nnf_status nnf_matmul(nnf_dtype dtype, nnf_index m, nnf_index n, nnf_index k,
         return NNF_OK;
     const nnf_kernels *kernels = nnf_active_kernels(dtype);
     const int team = nnf_team_size(2.0 * (double)m * (double)n * (double)k, n_threads);
-    const bool rows = cs_a == 1 || k <= 1, columns = !rows && (rs_a == 1 || m == 1);
-    const bool in_place = !copies_a(kernels, n, k, columns ? cs_a : rs_a, rows || columns);
+    const bool by_rows = cs_a == 1 || k <= 1, by_columns = !by_rows && (rs_a == 1 || m == 1);
     matmul_job job = {
         .kernels = kernels, .m = m, .n = n, .k = k, .c = C, .ldc = ldc, .a = A, .rs_a = rs_a, .cs_a = cs_a,
-        .b = B, .rs_b = rs_b, .cs_b = cs_b, .a_columns = columns,
+        .b = B, .rs_b = rs_b, .cs_b = cs_b, .by_rows = by_rows,
+        .slicing = pays_for_slices(kernels, n, k, by_rows, rs_a),
     };
     nnf_arena arena = {0};
-    lay_out(&arena, &job, team, in_place);
+    lay_out(&arena, &job, team, by_rows || by_columns);
     if (arena.overflow)
         return NNF_TOO_LARGE;
     arena = (nnf_arena){.base = nnf_scratch_take(arena.used)};
     if (arena.base == NULL)
         return NNF_NO_MEMORY;
-    lay_out(&arena, &job, team, in_place);
-    const nnf_index vectors = columns ? k : m;
-    for (nnf_index i = 0; in_place && i < vectors; i++)
-        job.rows[i] = nnf_at(kernels, A, i * (columns ? cs_a : rs_a));
-    for (nnf_index i = 0; !in_place && i < (nnf_index)team * NNF_ROW_BLOCK; i++)
-        job.block_rows[i] = nnf_at(kernels, job.blocks, i * job.block_ld);
+    lay_out(&arena, &job, team, by_rows || by_columns);
+    const nnf_index n_vectors = by_rows ? m : by_columns ? k : 0;
+    for (nnf_index i = 0; i < n_vectors; i++)
+        job.vectors[i] = nnf_at(kernels, A, i * (by_rows ? rs_a : cs_a));
     nnf_parallel(team, matmul_work, &job);
     nnf_scratch_give(arena.base);
     return NNF_OK;

@@ -14,6 +14,14 @@
  *      ...      one after another  then the next panel
  *
  *      element (p, j) of it:  (j / panel) * panel * k  +  p * width(j / panel)  +  j % panel
+ *
+ * That is for the right operand. A left operand (m, depth) may be cut into slices of a few rows, as many as a tile has:
+ * six, in the end fewer. Slice after slice, and in a slice column after column:
+ *
+ *      rows 0 .. 5     a00 a10 a20 a30 a40 a50   a01 a11 a21 a31 a41 a51   ...
+ *      rows 6 .. 11    ...                       each slice has `depth` columns
+ *
+ * The slice that begins with row i begins at element i * depth. Row i begins a slice when i % NNF_BLOCK_ROWS == 0.
  */
 #ifndef NNF_KERNELS_H
 #define NNF_KERNELS_H
@@ -92,18 +100,18 @@ typedef struct nnf_sparse_row {
 } nnf_sparse_row;
 
 /* C (m, n) += A (m, k) B (k, n) for one panel, n <= panel, or, of a B in plain rows, n <= nnf_columns_at_once. A is
- * given by a table of pointers to contiguous vectors:
- *   a_columns == 0: a[i] + a_first points to k elements, the row i of A       (forward, dX)
- *   a_columns == 1: a[p] + a_first points to m elements, the column p of A    (dW = X^T dZ: a[p] is sample p)
- * or, when `sparse` is not NULL, by a table of m whole rows; a chain then leaves out the terms that are 0. */
+ * given as one of
+ *   a        a table of pointers: a[i] + a_first points to the k elements of row i
+ *   slices   A (m, depth) in slices (below), of which the k columns from a_first on are read
+ *   sparse   a table of m whole rows; a chain then leaves out the terms that are 0 */
 typedef struct nnf_gemm {
     nnf_index m, n, k;
-    const nnf_sparse_row *sparse;
     const void *const *a;
+    const void *slices;
+    nnf_index depth;
     nnf_index a_first;
-    int a_columns;
-    nnf_index a_ahead;   /* with a_columns: what stands so many elements further is fetched meanwhile; 0: nothing */
-    int b_exact;         /* 1: B has exactly n readable elements a row; 0, and with a_columns: whole vectors */
+    const nnf_sparse_row *sparse;
+    int b_exact;         /* 1: B has exactly n readable elements a row; 0, and with slices: whole vectors */
     const void *b;       /* (k, n), row distance ldb */
     nnf_index ldb;
     int c_exact;         /* 1: C has exactly n elements a row; 0: rounded up, and the padding may be overwritten */
@@ -138,10 +146,16 @@ typedef struct nnf_kernels {
     nnf_index lanes; /* elements of a vector */
     nnf_index panel; /* columns of a full panel */
 
+    /* The slices of A (m, k) with room for `depth` columns, from pointers to its rows, a[i] + first, or to its columns,
+     * a[p] + first. The last slice may be followed by a vector more. */
+    void (*slice_rows)(nnf_index m, nnf_index k, void *slices, nnf_index depth, const void *const *a, nnf_index first);
+    void (*slice_columns)(nnf_index m, nnf_index k, void *slices, nnf_index depth, const void *const *a,
+                          nnf_index first);
+
     void (*gemm)(const nnf_gemm *g);
 
-    /* The same for n <= NNF_FEW_COLUMNS, from B^T: b (n, k), row distance ldb. A by rows, C exact; starts from zero or
-     * the bias; no epilogue. */
+    /* The same for n <= NNF_FEW_COLUMNS, from B^T: b (n, k), row distance ldb. A by pointers to rows, C exact; starts
+     * from zero or the bias; no epilogue. */
     void (*gemm_few)(const nnf_gemm *g);
 
     /* dw (rows, n), contiguous, = the columns first .. first + rows - 1 of X, transposed, times delta (m, n), row
@@ -212,8 +226,8 @@ typedef struct nnf_kernels {
 /* So many chains of multiply-adds hide the latency of each: 4 cycles x 2 units. */
 enum { NNF_CHAINS = 8 };
 
-/* Most columns of a dense B in plain rows, with b_exact, that the kernel takes together: a panel, which has two vectors
- * or more; but with up to three rows of A more, so that there are enough chains. */
+/* Most columns of a dense B in plain rows, with b_exact or slices, that the kernel takes together: a panel, which has
+ * two vectors or more; but with up to three rows of A more, so that there are enough chains. */
 NNF_INLINE nnf_index nnf_columns_at_once(const nnf_kernels *kernels, nnf_index m)
 {
     if (m < 1 || m > 3)

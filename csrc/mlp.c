@@ -147,6 +147,14 @@ static bool keeps(const nnf_config *config, int part)
     return part <= NNF_PARAMETERS + nnf_solver_states(config->solver);
 }
 
+/* Rows of W in a strip, for n samples in a chain: their slices take no more than a block of rows on its way through a
+ * layer does. */
+static nnf_index strip_rows(nnf_index n)
+{
+    const nnf_index fit = NNF_ROW_BLOCK * NNF_CHUNK / n / NNF_BLOCK_ROWS * NNF_BLOCK_ROWS;
+    return fit < NNF_BLOCK_ROWS ? NNF_BLOCK_ROWS : nnf_min(fit, NNF_ROW_BLOCK);
+}
+
 /* Places everything of the network in two arenas: what it is made of, and the workspace of its steps. Runs twice: to
  * measure, and to lay out. */
 static void lay_out(nnf_arena *arena, nnf_arena *workspace, const nnf_config *config, nnf_network *network)
@@ -157,9 +165,11 @@ static void lay_out(nnf_arena *arena, nnf_arena *workspace, const nnf_config *co
     const size_t size = kernels->size;
     nnf_layer *layers = nnf_take(arena, config->n_layers, 1, sizeof *layers);
     bool drops = false;
+    nnf_index most_in = NNF_FEW_COLUMNS;
 
     for (int l = 0; l < config->n_layers; l++) {
         const nnf_index n_in = config->sizes[l], n_out = config->sizes[l + 1];
+        most_in = n_in > most_in ? n_in : most_in;
         nnf_layer layer = {
             .n_in = n_in,
             .n_out = n_out,
@@ -200,6 +210,8 @@ static void lay_out(nnf_arena *arena, nnf_arena *workspace, const nnf_config *co
     }
     const nnf_index block = NNF_BLOCK_ROWS * kernels->panel, few_block = (nnf_index)NNF_FEW_COLUMNS * NNF_FEW_BLOCK;
     const nnf_index scratch_size = block > few_block ? block : few_block;
+    const nnf_index samples = nnf_min(max_batch, NNF_CHAIN_ROWS), strip = strip_rows(samples);
+    const nnf_index slices_size = nnf_min(most_in, strip) * nnf_slice_depth(samples);
     const nnf_index x_ld = nnf_row_distance(kernels, config->sizes[0]);
     const bool copies_x = nnf_rows_collide(kernels, config->sizes[0]);
     *network = (nnf_network){
@@ -235,6 +247,9 @@ static void lay_out(nnf_arena *arena, nnf_arena *workspace, const nnf_config *co
         .scratch = nnf_take(workspace, n_threads, scratch_size, size),
         .chains = max_batch > NNF_CHAIN_ROWS ? nnf_take(workspace, n_threads, scratch_size, sizeof(double)) : NULL,
         .scratch_size = scratch_size,
+        .strip = strip,
+        .slices = nnf_take(workspace, n_threads, slices_size, size),
+        .slices_size = slices_size,
     };
 }
 

@@ -13,6 +13,80 @@
 
 enum { V(MAX_HEIGHT) = 12 };
 
+/* How the operands of a dense product lie: A in rows, B in whole vectors; A in rows, B exact; A in slices. */
+enum { V(WHOLE_ROWS), V(EXACT_ROWS), V(SLICES), V(FORMS) };
+
+/* Rows of A in a full slice, as many as a tile of all vectors has. */
+enum { V(SLICE) = NNF_TILE_ACCUMULATORS / NNF_TILE_VECTORS };
+_Static_assert((int)V(SLICE) <= 6, "slice_columns knows the lower ones");
+
+/* Rows of the next slice when `left` remain of a block of NNF_BLOCK_ROWS: full ones, and the last two share what is
+ * left, since a tile of one or two rows takes as long as one of four. */
+NNF_INLINE nnf_index V(slice_height)(nnf_index left)
+{
+    return left > V(SLICE) && left < 2 * V(SLICE) ? (left + 1) / 2 : nnf_min(left, V(SLICE));
+}
+
+/* `count` slices of this height, side by side. */
+NNF_INLINE void V(cut_columns)(int height, nnf_index count, nnf_index k, T *slices, nnf_index depth,
+                               const void *const *a, nnf_index first)
+{
+    for (nnf_index p = 0; p < k; p++) {
+        const T *from = (const T *)a[p] + first;
+        T *to = slices + p * height;
+        for (nnf_index s = 0; s < count; s++, from += height, to += height * depth)
+            memcpy(to, from, (size_t)height * sizeof(T)); /* the height is a constant: a few moves, no call */
+    }
+}
+
+static void V(slice_columns)(nnf_index m, nnf_index k, void *slices, nnf_index depth, const void *const *a,
+                             nnf_index first)
+{
+    const nnf_index left = m % NNF_BLOCK_ROWS, uneven = left % V(SLICE) != 0 && left > V(SLICE);
+    const nnf_index full = m / NNF_BLOCK_ROWS * (NNF_BLOCK_ROWS / V(SLICE)) + left / V(SLICE) - uneven;
+    if (full > 0)
+        V(cut_columns)(V(SLICE), full, k, (T *)slices, depth, a, first);
+    for (nnf_index i = full * V(SLICE), height; i < m; i += height) { /* the last two */
+        height = V(slice_height)(m - i);
+        T *to = (T *)slices + i * depth;
+        switch (height) {
+        case 1: V(cut_columns)(1, 1, k, to, depth, a, first + i); break;
+        case 2: V(cut_columns)(2, 1, k, to, depth, a, first + i); break;
+        case 3: V(cut_columns)(3, 1, k, to, depth, a, first + i); break;
+        case 4: V(cut_columns)(4, 1, k, to, depth, a, first + i); break;
+        case 5: V(cut_columns)(5, 1, k, to, depth, a, first + i); break;
+        default: V(cut_columns)(V(SLICE), 1, k, to, depth, a, first + i); break;
+        }
+    }
+}
+
+/* Whole vectors are stored, of which the next column of the slice overwrites what is too much; hence the order, and the
+ * vector that `slices` has room for beyond its end. */
+static void V(slice_rows)(nnf_index m, nnf_index k, void *slices, nnf_index depth, const void *const *a,
+                          nnf_index first)
+{
+    for (nnf_index i = 0, height; i < m; i += height) {
+        height = V(slice_height)(nnf_min(m - i, NNF_BLOCK_ROWS - i % NNF_BLOCK_ROWS));
+        for (nnf_index p = 0; p < k; p += LANES) {
+            const nnf_index count = nnf_min(k - p, LANES);
+            for (nnf_index begin = (height - 1) / LANES * LANES; begin >= 0; begin -= LANES) {
+                T *to = (T *)slices + i * depth + p * height + begin;
+                VT block[LANES];
+                NNF_UNROLL
+                for (nnf_index r = 0; r < LANES; r++) {
+                    const T *from = (const T *)a[i + nnf_min(begin + r, height - 1)] + first + p;
+                    block[r] = count == LANES ? V(load)(from) : V(load_n)(from, count);
+                }
+                V(transpose)(block);
+                NNF_UNROLL
+                for (nnf_index c = 0; c < LANES; c++)
+                    if (c < count)
+                        V(store)(to + c * height, block[c]);
+            }
+        }
+    }
+}
+
 /* Valid lanes of the last vector of a row. */
 NNF_INLINE nnf_index V(last_lanes)(int vectors, const nnf_gemm *g)
 {
@@ -71,37 +145,53 @@ NNF_INLINE void V(store_tile)(int height, int vectors, const nnf_gemm *g, nnf_in
     }
 }
 
-/* C rows i .. i + height - 1, all columns of the panel. */
-NNF_INLINE void V(tile)(int height, int vectors, int a_columns, int b_exact, const nnf_gemm *g, nnf_index i)
+/* One term of each chain, that of A's column p. `a` points to the rows of A, or to slices of `in_slice` rows. */
+NNF_INLINE void V(add_products)(int height, int vectors, int form, int in_slice, nnf_index last, const T *const a[],
+                                nnf_index p, const T *b, VT vacc[][NNF_CHAINS])
 {
-    const nnf_index last = V(last_lanes)(vectors, g), ldb = g->ldb, k = g->k, ahead = g->a_ahead;
+    const int exact = form == (int)V(EXACT_ROWS);
+    VT vb[NNF_CHAINS];
+    NNF_UNROLL
+    for (int v = 0; v < vectors; v++)
+        vb[v] = exact && v == vectors - 1 ? V(load_n)(b + v * LANES, last) : V(load)(b + v * LANES);
+    NNF_UNROLL
+    for (int r = 0; r < height; r++) {
+        VT va = V(set1)(form == (int)V(SLICES) ? a[r / in_slice][p * in_slice + r % in_slice] : a[r][p]);
+        NNF_UNROLL
+        for (int v = 0; v < vectors; v++)
+            vacc[r][v] = V(fma)(va, vb[v], vacc[r][v]);
+    }
+}
+
+/* C rows i .. i + height - 1, all columns of the panel. */
+NNF_INLINE void V(tile)(int height, int vectors, int form, const nnf_gemm *g, nnf_index i)
+{
+    const nnf_index last = V(last_lanes)(vectors, g), ldb = g->ldb, k = g->k;
     const T *b = (const T *)g->b;
     VT vacc[V(MAX_HEIGHT)][NNF_CHAINS];
     V(start_tile)(height, vectors, g, i, vacc);
 
-    const T *const *columns = (const T *const *)(const void *)g->a;
-    const nnf_index first = g->a_first + (a_columns ? i : 0);
-    const T *rows[V(MAX_HEIGHT)];
-    if (!a_columns) {
+    const T *a[V(MAX_HEIGHT)];
+    if (form == (int)V(SLICES)) {
+        const int in_slice = height > V(SLICE) ? V(SLICE) : height; /* or it is two slices */
+        a[0] = (const T *)g->slices + i * g->depth + g->a_first * in_slice;
+        a[1] = a[0] + in_slice * g->depth;
+        nnf_index p = 0;
+        for (; p + NNF_TILE_STEPS <= k; p += NNF_TILE_STEPS) {
+            NNF_UNROLL
+            for (int u = 0; u < NNF_TILE_STEPS; u++, b += ldb)
+                V(add_products)(height, vectors, form, in_slice, last, a, u, b, vacc);
+            a[0] += NNF_TILE_STEPS * in_slice;
+            a[1] += NNF_TILE_STEPS * in_slice;
+        }
+        for (; p < k; p++, a[0] += in_slice, a[1] += in_slice, b += ldb)
+            V(add_products)(height, vectors, form, in_slice, last, a, 0, b, vacc);
+    } else {
         NNF_UNROLL
         for (int r = 0; r < height; r++)
-            rows[r] = columns[i + r] + first;
-    }
-    for (nnf_index p = 0; p < k; p++, b += ldb) {
-        VT vb[NNF_CHAINS];
-        NNF_UNROLL
-        for (int v = 0; v < vectors; v++)
-            vb[v] = b_exact && v == vectors - 1 ? V(load_n)(b + v * LANES, last) : V(load)(b + v * LANES);
-        const T *column = a_columns ? columns[p] + first : NULL;
-        if (a_columns && ahead > 0)
-            __builtin_prefetch(column + ahead);
-        NNF_UNROLL
-        for (int r = 0; r < height; r++) {
-            VT va = V(set1)(a_columns ? column[r] : rows[r][p]);
-            NNF_UNROLL
-            for (int v = 0; v < vectors; v++)
-                vacc[r][v] = V(fma)(va, vb[v], vacc[r][v]);
-        }
+            a[r] = (const T *)g->a[i + r] + g->a_first;
+        for (nnf_index p = 0; p < k; p++, b += ldb)
+            V(add_products)(height, vectors, form, height, last, a, p, b, vacc);
     }
     V(store_tile)(height, vectors, g, i, vacc);
 }
@@ -165,26 +255,26 @@ static void V(sparse_rows)(nnf_index vectors, const nnf_gemm *g)
     }
 }
 
-/* The forms of a dense product: A in rows, B in whole vectors; A in rows, B exact; A in columns. */
-enum { V(WHOLE_ROWS), V(EXACT_ROWS), V(COLUMNS), V(FORMS) };
-
-/* Which tiles there are. Up to 3 rows of A may meet more vectors of a B in plain rows: see nnf_columns_at_once. */
+/* Which tiles there are. Up to 3 rows of A may meet more vectors of a B in plain rows: see nnf_columns_at_once. Of
+ * slices there is one, or two full ones. */
 NNF_INLINE int V(fits)(int rows, int vectors, int form)
 {
-    const int chains = rows * vectors, wide = form == (int)V(EXACT_ROWS) && chains < NNF_CHAINS + rows;
+    const int chains = rows * vectors, wide = form != (int)V(WHOLE_ROWS) && chains < NNF_CHAINS + rows;
+    if (form == (int)V(SLICES) && rows > V(SLICE) && rows != 2 * V(SLICE))
+        return 0;
     return chains <= NNF_TILE_ACCUMULATORS && (vectors <= NNF_TILE_VECTORS || wide);
 }
 
 /* A function for each tile. Not inlined into one another: sharing registers with its caller, the loop over k would keep
  * half of its row pointers in memory, which costs 7 % (gcc 12).
  *
- *      TILE(6, 4, COLUMNS)   static void f32_tile_6_4_COLUMNS(const nnf_gemm *g, nnf_index i)
+ *      TILE(6, 4, SLICES)    static void f32_tile_6_4_SLICES(const nnf_gemm *g, nnf_index i)
  */
 #define TILE(rows, vectors, form)                                                                                   \
     static void V(tile_##rows##_##vectors##_##form)(const nnf_gemm *g, nnf_index i)                                 \
     {                                                                                                               \
         if (V(fits)(rows, vectors, V(form)))                                                                        \
-            V(tile)(rows, vectors, (int)V(form) == V(COLUMNS), (int)V(form) == V(EXACT_ROWS), g, i);                \
+            V(tile)(rows, vectors, (int)V(form), g, i);                                                             \
     }
 #define HEIGHTS(X, vectors, form)                                                                                   \
     X(1, vectors, form) X(2, vectors, form) X(3, vectors, form) X(4, vectors, form)                                 \
@@ -193,34 +283,50 @@ NNF_INLINE int V(fits)(int rows, int vectors, int form)
 #define WIDE(X, form) X(1, 5, form) X(1, 6, form) X(1, 7, form) X(1, 8, form)
 TILES(TILE, WHOLE_ROWS)
 TILES(TILE, EXACT_ROWS) WIDE(TILE, EXACT_ROWS)
-TILES(TILE, COLUMNS)
+TILES(TILE, SLICES) WIDE(TILE, SLICES)
 #undef TILE
 
 typedef void V(tile_function)(const nnf_gemm *g, nnf_index i);
 
 #define TILE(rows, vectors, form) [V(form)][vectors][rows] = V(tile_##rows##_##vectors##_##form),
 static V(tile_function) *const V(tiles)[V(FORMS)][NNF_CHAINS + 1][V(MAX_HEIGHT) + 1] = {
-    TILES(TILE, WHOLE_ROWS) TILES(TILE, EXACT_ROWS) WIDE(TILE, EXACT_ROWS) TILES(TILE, COLUMNS)
+    TILES(TILE, WHOLE_ROWS) TILES(TILE, EXACT_ROWS) WIDE(TILE, EXACT_ROWS) TILES(TILE, SLICES) WIDE(TILE, SLICES)
 };
 #undef TILE
 #undef TILES
 #undef WIDE
 #undef HEIGHTS
 
+/* A tile, and what is to follow it. */
+NNF_INLINE void V(run_tile)(V(tile_function) *tile, const nnf_gemm *g, nnf_index i, nnf_index height)
+{
+    tile(g, i);
+    if (g->epilogue != NNF_STORE)
+        V(finish_tile)(g, i, height);
+}
+
 static void V(gemm)(const nnf_gemm *g)
 {
-    const nnf_index vectors = (g->n + LANES - 1) / LANES;
+    const nnf_index vectors = (g->n + LANES - 1) / LANES, most = NNF_TILE_ACCUMULATORS / vectors;
     if (g->sparse != NULL) {
         V(sparse_rows)(vectors, g);
-        return;
-    }
-    V(tile_function) *const *tile =
-        V(tiles)[g->a_columns ? V(COLUMNS) : g->b_exact ? V(EXACT_ROWS) : V(WHOLE_ROWS)][vectors];
-    for (nnf_index i = 0, height; i < g->m; i += height) {
-        height = V(next_height)(g->m - i, NNF_TILE_ACCUMULATORS / vectors);
-        tile[height](g, i);
-        if (g->epilogue != NNF_STORE)
-            V(finish_tile)(g, i, height);
+    } else if (g->slices == NULL) {
+        V(tile_function) *const *tile = V(tiles)[g->b_exact ? V(EXACT_ROWS) : V(WHOLE_ROWS)][vectors];
+        for (nnf_index i = 0, height; i < g->m; i += height) {
+            height = V(next_height)(g->m - i, most);
+            V(run_tile)(tile[height], g, i, height);
+        }
+    } else {
+        V(tile_function) *const *tile = V(tiles)[V(SLICES)][vectors];
+        for (nnf_index block = 0; block < g->m; block += NNF_BLOCK_ROWS) {
+            const nnf_index end = nnf_min(g->m, block + NNF_BLOCK_ROWS);
+            for (nnf_index i = block, height; i < end; i += height) {
+                height = V(slice_height)(end - i);
+                if (2 * V(SLICE) <= most && end - i >= V(SLICE) && V(slice_height)(end - i - V(SLICE)) == V(SLICE))
+                    height = 2 * V(SLICE); /* two slices meet few vectors together */
+                V(run_tile)(tile[height], g, i, height);
+            }
+        }
     }
 }
 

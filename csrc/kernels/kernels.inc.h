@@ -11,6 +11,7 @@
 
 #include <float.h>
 #include <stdbool.h>
+#include <string.h>
 
 _Static_assert((int)NNF_FEW_COLUMNS <= (int)F64_LANES * NNF_TILE_VECTORS, "few columns are of one panel");
 
@@ -19,6 +20,8 @@ _Static_assert((int)NNF_FEW_COLUMNS <= (int)F64_LANES * NNF_TILE_VECTORS, "few c
         .size = sizeof(T),                                 \
         .lanes = LANES,                                    \
         .panel = LANES * NNF_TILE_VECTORS,                 \
+        .slice_rows = V(slice_rows),                       \
+        .slice_columns = V(slice_columns),                 \
         .gemm = V(gemm),                                   \
         .gemm_few = V(gemm_few),                           \
         .sparse_gradient = V(sparse_gradient),             \

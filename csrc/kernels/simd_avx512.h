@@ -12,6 +12,7 @@
 
 enum { F32_LANES = 16, F64_LANES = 8 };
 enum { NNF_TILE_VECTORS = 4, NNF_TILE_ACCUMULATORS = 24 }; /* 24 + 4 of B + 4 of A in 32 registers */
+enum { NNF_TILE_STEPS = 1 };
 
 typedef __m512 f32_v;
 typedef __mmask16 f32_m;

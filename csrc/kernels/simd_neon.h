@@ -12,6 +12,7 @@
 
 enum { F32_LANES = 4, F64_LANES = 2 };
 enum { NNF_TILE_VECTORS = 4, NNF_TILE_ACCUMULATORS = 24 }; /* 24 + 4 of B + 4 of A in 32 registers */
+enum { NNF_TILE_STEPS = 1 };
 
 typedef float32x4_t f32_v;
 typedef uint32x4_t f32_m;

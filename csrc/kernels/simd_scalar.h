@@ -7,6 +7,7 @@
  *   f32_v, f32_m, f32_i       a vector of F32_LANES floats; a mask of as many lanes; as many integers of the same width
  *   NNF_TILE_VECTORS          most vectors in a row of the matrix micro-kernel's tile
  *   NNF_TILE_ACCUMULATORS     vectors that a tile may keep in registers
+ *   NNF_TILE_STEPS            columns of a slice in one round of its loop
  *
  *   zero()  set1(x)           all lanes 0, all lanes x
  *   load(p)  store(p, v)      F32_LANES elements, any alignment
@@ -38,6 +39,7 @@
 
 enum { F32_LANES = 1, F64_LANES = 1 };
 enum { NNF_TILE_VECTORS = 4, NNF_TILE_ACCUMULATORS = 12 };
+enum { NNF_TILE_STEPS = 1 }; /* of two gcc 12 makes vectors that read beyond the last row of B */
 
 #define T float
 #define INT int32_t

@@ -58,26 +58,32 @@ enum { MAX_LENGTHS = 30, MAX_POINTERS = 128 };
 /* One call of the kernel, on fenced operands. */
 typedef struct product {
     nnf_gemm g;
+    int left;         /* how A lies */
+    nnf_index first;  /* where each of its vectors begins, from its pointer */
     nnf_index stored; /* columns of C that may be written: n, or n rounded up to whole vectors */
     void *b, *c, *bias, *value, *a_memory, *start;
     const void *pointers[MAX_POINTERS];
 } product;
 
-enum { A_SLOT, B_SLOT, C_SLOT, BIAS_SLOT, VALUE_SLOT, START_SLOT, SPARE_SLOT };
+enum { A_SLOT, B_SLOT, C_SLOT, BIAS_SLOT, VALUE_SLOT, START_SLOT, SPARE_SLOT, SLICES_SLOT };
 
-/* A form of call: how the operands lie. */
+/* A form of call: how the operands lie. Of A there are rows, or slices made from rows, or from columns. */
+enum { ROWS, SLICED_ROWS, SLICED_COLUMNS };
+
 typedef struct form {
-    int a_columns, b_exact, c_exact;
+    int left, b_exact, c_exact;
 } form;
 
-static const form forms[] = {{0, 0, 0}, {0, 0, 1}, {0, 1, 0}, {0, 1, 1}, {1, 0, 0}, {1, 0, 1}};
+static const form forms[] = {{ROWS, 0, 0}, {ROWS, 0, 1}, {ROWS, 1, 0}, {ROWS, 1, 1},
+                             {SLICED_COLUMNS, 0, 0}, {SLICED_COLUMNS, 0, 1}, {SLICED_ROWS, 0, 0}};
 
 enum { N_FORMS = sizeof forms / sizeof forms[0] };
 
 static void make_product(product *t, nnf_index m, nnf_index n, nnf_index k, form f, nnf_start start, nnf_index gap,
                          double (*next)(void))
 {
-    const nnf_index vectors = f.a_columns ? k : m, length = f.a_columns ? m : k, lead = gap;
+    const bool by_columns = f.left == SLICED_COLUMNS;
+    const nnf_index vectors = by_columns ? k : m, length = by_columns ? m : k, lead = gap;
     const nnf_index padded = nnf_round_up(n, kernels->lanes), b_width = f.b_exact ? n : padded, ldb = b_width + gap;
     t->stored = f.c_exact ? n : padded;
     const nnf_index ldc = t->stored + gap, size = span(m, t->stored, ldc);
@@ -101,15 +107,35 @@ static void make_product(product *t, nnf_index m, nnf_index n, nnf_index k, form
         }
     }
     t->g = (nnf_gemm){
-        .m = m, .n = n, .k = k, .a = t->pointers, .a_first = lead, .a_columns = f.a_columns, .b_exact = f.b_exact,
+        .m = m, .n = n, .k = k, .a = t->pointers, .a_first = by_columns ? 0 : lead, .b_exact = f.b_exact,
         .b = t->b, .ldb = ldb, .c_exact = f.c_exact, .c = t->c, .ldc = ldc, .start = start, .bias = t->bias,
         .epilogue = NNF_STORE, .value = t->value, .ldv = ldc,
     };
+    t->left = f.left;
+    t->first = lead;
+}
+
+/* The call; with slices cut before. Those of rows hold what stands before `first` too. */
+static void multiply(product *t)
+{
+    const nnf_index k = t->left == SLICED_ROWS ? t->first + t->g.k : t->g.k, room = t->g.m * (k + t->first);
+    if (t->left != ROWS) {
+        t->g.depth = k + t->first;
+        void *slices = fenced(SLICES_SLOT, dtype, room + (t->left == SLICED_ROWS ? kernels->lanes : 0));
+        if (t->left == SLICED_ROWS)
+            kernels->slice_rows(t->g.m, k, slices, t->g.depth, t->pointers, 0);
+        else
+            kernels->slice_columns(t->g.m, k, slices, t->g.depth, t->pointers, t->first);
+        t->g.slices = slices;
+        check(intact_before(SLICES_SLOT), "slices " WHERE ": m %td, k %td", HERE, t->g.m, k);
+    }
+    kernels->gemm(&t->g);
 }
 
 static double a_element(const product *t, nnf_index i, nnf_index p)
 {
-    return t->g.a_columns ? get(dtype, t->pointers[p], t->g.a_first + i) : get(dtype, t->pointers[i], t->g.a_first + p);
+    return t->left == SLICED_COLUMNS ? get(dtype, t->pointers[p], t->first + i)
+                                     : get(dtype, t->pointers[i], t->first + p);
 }
 
 /* C against the definition; `roundings` = 0: exact. */
@@ -142,11 +168,11 @@ static void test_gemm(void)
         for (nnf_index n = 1; n <= nnf_columns_at_once(kernels, m); n++) {
             const nnf_index k = depths[(m + n) % 4], gap = (m + n) % 3;
             for (int f = 0; f < N_FORMS; f++) {
-                if (n > kernels->panel && (forms[f].a_columns || !forms[f].b_exact))
+                if (n > kernels->panel && forms[f].left == ROWS && !forms[f].b_exact)
                     continue;
                 for (int start = NNF_FROM_ZERO; start <= NNF_FROM_C; start++) {
                     make_product(&t, m, n, k, forms[f], (nnf_start)start, gap, random_integer);
-                    kernels->gemm(&t.g);
+                    multiply(&t);
                     check(right(&t, 0), "gemm " WHERE ": m %td, n %td, k %td, form %d, start %d", HERE, m, n, k, f,
                           start);
                 }
@@ -154,9 +180,20 @@ static void test_gemm(void)
         }
     }
     for (nnf_index k = 1; k < 1500; k = 3 * k + 1) {
-        make_product(&t, 7, kernels->panel, k, forms[0], NNF_FROM_BIAS, 1, random_number);
-        kernels->gemm(&t.g);
-        check(right(&t, (double)k + 2), "gemm " WHERE ": error at k = %td", HERE, k);
+        for (int f = 0; f < N_FORMS; f++) {
+            if (forms[f].left == SLICED_COLUMNS && k > MAX_POINTERS)
+                continue;
+            make_product(&t, 7, kernels->panel, k, forms[f], NNF_FROM_BIAS, 1, random_number);
+            multiply(&t);
+            check(right(&t, (double)k + 2), "gemm " WHERE ": error at k = %td, form %d", HERE, k, f);
+        }
+    }
+    for (nnf_index m = 2 * NNF_BLOCK_ROWS - 7; m <= 2 * NNF_BLOCK_ROWS + 13; m++) { /* slices of several blocks */
+        for (int f = 0; f < N_FORMS; f++) {
+            make_product(&t, m, 1 + m % kernels->panel, 5, forms[f], NNF_FROM_ZERO, m % 3, random_integer);
+            multiply(&t);
+            check(right(&t, 0), "gemm " WHERE ": m %td, form %d", HERE, m, f);
+        }
     }
 }
 
@@ -175,7 +212,7 @@ static void test_gemm_epilogue(void)
             for (int variant = 0; variant < 2 * N_FORMS; variant++) {
                 const int epilogue = variant % 2 == 0 ? NNF_ACTIVATE : NNF_DERIVE;
                 make_product(&t, m, n, k, forms[variant / 2], NNF_FROM_C, e % 3, random_number); /* gap 0: one array */
-                kernels->gemm(&t.g);
+                multiply(&t);
                 void *plain = fenced(SPARE_SLOT, dtype, m * n);
                 for (nnf_index i = 0; i < m; i++) {
                     void *row = element(plain, i * n), *c = element(t.c, i * t.g.ldc);
@@ -188,7 +225,7 @@ static void test_gemm_epilogue(void)
                 t.g.epilogue = (nnf_epilogue)epilogue;
                 t.g.activation = activation;
                 t.g.argument = ARGUMENT;
-                kernels->gemm(&t.g);
+                multiply(&t);
                 int wrong = !intact_before(C_SLOT);
                 for (nnf_index i = 0; i < m; i++) {
                     wrong += !same(element(t.c, i * t.g.ldc), element(plain, i * n), n);
@@ -212,7 +249,7 @@ static void test_gemm_few(void)
         for (nnf_index e = 0; e < count; e++) {
             for (nnf_index d = 0; d < count; d++) {
                 const nnf_index m = list[e], k = list[d], gap = (m + k) % 3, ldb = k + gap;
-                make_product(&t, m, n, k, (form){0, 1, 1}, (m + k) % 2 ? NNF_FROM_BIAS : NNF_FROM_ZERO, gap,
+                make_product(&t, m, n, k, (form){ROWS, 1, 1}, (m + k) % 2 ? NNF_FROM_BIAS : NNF_FROM_ZERO, gap,
                              random_number);
                 kernels->gemm(&t.g);
                 void *expected = fenced(SPARE_SLOT, dtype, span(m, n, t.g.ldc));
@@ -249,7 +286,7 @@ static void make_sparse(product *t, nnf_sparse_row *rows, nnf_index vectors, nnf
     for (nnf_index i = 0; i < vectors; i++) {
         rows[i] = (nnf_sparse_row){.values = element(values, stored), .indices = indices + stored};
         for (nnf_index p = 0; p < length; p++) {
-            const nnf_index place = i * (t->g.a_first + length) + t->g.a_first + p;
+            const nnf_index place = i * (t->first + length) + t->first + p;
             if (random_bits() % 3 == 0) {
                 put(dtype, t->a_memory, place, 0);
                 continue;
@@ -265,7 +302,7 @@ static void make_sparse(product *t, nnf_sparse_row *rows, nnf_index vectors, nnf
 static void test_sparse(void)
 {
     static product t;
-    static const form row_forms[] = {{0, 0, 0}, {0, 1, 1}};
+    static const form row_forms[] = {{ROWS, 0, 0}, {ROWS, 1, 1}};
     static nnf_sparse_row rows[MAX_POINTERS];
     for (nnf_index n = 1; n <= kernels->panel; n++) {
         for (int f = 0; f < 2; f++) {
@@ -297,7 +334,7 @@ static void test_sparse(void)
             const nnf_index samples = columns % 16, first = 7;
             make_product(&t, columns, width, samples, forms[4], NNF_FROM_ZERO, 0, random_number);
             make_sparse(&t, rows, samples, columns);
-            kernels->gemm(&t.g);
+            multiply(&t);
             int32_t *indices = fenced(BIAS_SLOT, NNF_FLOAT32, samples * columns);
             for (nnf_index i = 0, stored = 0; i < samples; i++) { /* the numbers they have in a larger matrix */
                 for (nnf_index p = 0; p < rows[i].count; p++)
