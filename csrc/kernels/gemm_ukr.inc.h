@@ -99,10 +99,10 @@ NNF_INLINE int V(c_masked)(int vectors, const nnf_gemm *g)
     return g->c_exact && V(last_lanes)(vectors, g) != LANES;
 }
 
-/* Rows i .. i + height - 1 of the accumulators, before the first term. */
-NNF_INLINE void V(start_tile)(int height, int vectors, const nnf_gemm *g, nnf_index i, VT vacc[][NNF_CHAINS])
+/* The accumulators of a tile of C before the first term; c is where it begins. */
+NNF_INLINE void V(start_tile)(int height, int vectors, const nnf_gemm *g, const T *c, VT vacc[][NNF_CHAINS])
 {
-    const nnf_index last = V(last_lanes)(vectors, g);
+    const nnf_index last = V(last_lanes)(vectors, g), ldc = g->ldc;
     const int c_masked = V(c_masked)(vectors, g);
     NNF_UNROLL
     for (int v = 0; v < vectors; v++) {
@@ -117,30 +117,27 @@ NNF_INLINE void V(start_tile)(int height, int vectors, const nnf_gemm *g, nnf_in
     }
     if (g->start == NNF_FROM_C) {
         NNF_UNROLL
-        for (int r = 0; r < height; r++) {
+        for (int r = 0; r < height; r++, c += ldc) {
             NNF_UNROLL
-            for (int v = 0; v < vectors; v++) {
-                const T *from = (const T *)g->c + (i + r) * g->ldc + v * LANES;
-                vacc[r][v] = c_masked && v == vectors - 1 ? V(load_n)(from, last) : V(load)(from);
-            }
+            for (int v = 0; v < vectors; v++)
+                vacc[r][v] = c_masked && v == vectors - 1 ? V(load_n)(c + v * LANES, last) : V(load)(c + v * LANES);
         }
     }
 }
 
-/* And after the last one. */
-NNF_INLINE void V(store_tile)(int height, int vectors, const nnf_gemm *g, nnf_index i, VT vacc[][NNF_CHAINS])
+/* And after the last one. The row distance is read once: a store to C might change it where it lies. */
+NNF_INLINE void V(store_tile)(int height, int vectors, const nnf_gemm *g, T *c, VT vacc[][NNF_CHAINS])
 {
-    const nnf_index last = V(last_lanes)(vectors, g);
+    const nnf_index last = V(last_lanes)(vectors, g), ldc = g->ldc;
     const int c_masked = V(c_masked)(vectors, g);
     NNF_UNROLL
-    for (int r = 0; r < height; r++) {
+    for (int r = 0; r < height; r++, c += ldc) {
         NNF_UNROLL
         for (int v = 0; v < vectors; v++) {
-            T *to = (T *)g->c + (i + r) * g->ldc + v * LANES;
             if (c_masked && v == vectors - 1)
-                V(store_n)(to, vacc[r][v], last);
+                V(store_n)(c + v * LANES, vacc[r][v], last);
             else
-                V(store)(to, vacc[r][v]);
+                V(store)(c + v * LANES, vacc[r][v]);
         }
     }
 }
@@ -168,8 +165,9 @@ NNF_INLINE void V(tile)(int height, int vectors, int form, const nnf_gemm *g, nn
 {
     const nnf_index last = V(last_lanes)(vectors, g), ldb = g->ldb, k = g->k;
     const T *b = (const T *)g->b;
+    T *c = (T *)g->c + i * g->ldc;
     VT vacc[V(MAX_HEIGHT)][NNF_CHAINS];
-    V(start_tile)(height, vectors, g, i, vacc);
+    V(start_tile)(height, vectors, g, c, vacc);
 
     const T *a[V(MAX_HEIGHT)];
     if (form == (int)V(SLICES)) {
@@ -193,7 +191,7 @@ NNF_INLINE void V(tile)(int height, int vectors, int form, const nnf_gemm *g, nn
         for (nnf_index p = 0; p < k; p++, b += ldb)
             V(add_products)(height, vectors, form, height, last, a, p, b, vacc);
     }
-    V(store_tile)(height, vectors, g, i, vacc);
+    V(store_tile)(height, vectors, g, c, vacc);
 }
 
 /* C row i from a sparse row of A: the same chain without the terms that are 0, and so the same sum. */
@@ -202,8 +200,9 @@ NNF_INLINE void V(sparse_tile)(int vectors, const nnf_gemm *g, nnf_index i)
     const nnf_index last = V(last_lanes)(vectors, g);
     const nnf_sparse_row row = g->sparse[i];
     const T *values = (const T *)row.values;
+    T *c = (T *)g->c + i * g->ldc;
     VT vacc[1][NNF_CHAINS];
-    V(start_tile)(1, vectors, g, i, vacc);
+    V(start_tile)(1, vectors, g, c, vacc);
     for (nnf_index p = 0; p < row.count; p++) {
         const T *b = (const T *)g->b + row.indices[p] * g->ldb;
         VT va = V(set1)(values[p]);
@@ -213,7 +212,7 @@ NNF_INLINE void V(sparse_tile)(int vectors, const nnf_gemm *g, nnf_index i)
             vacc[0][v] = V(fma)(va, vb, vacc[0][v]);
         }
     }
-    V(store_tile)(1, vectors, g, i, vacc);
+    V(store_tile)(1, vectors, g, c, vacc);
 }
 
 /* The tile just stored is in the first-level cache: finish it there. Padding may be finished too; rows that lie one
