@@ -629,6 +629,17 @@ static void load(run *r, net *t)
     note(r, t->config.dtype, state_of(r, t), n_state(t));
 }
 
+/* How a network ends: closed, it still gives its state away, but takes none. */
+static void end(run *r, net *t)
+{
+    const void *before = state_of(r, t);
+    nnf_network_close(t->network);
+    void *after = state_of(r, t);
+    REQUIRE(same(t->config.dtype, before, after, n_state(t)), "a closed network has its state");
+    REQUIRE(copy(t, NNF_PARAMETERS, after, true) == NNF_BAD_ARGUMENT, "a closed network takes no weights");
+    nnf_network_free(t->network);
+}
+
 /* A matrix (m, n) with strides of some kind. */
 typedef struct matrix {
     const void *data;
@@ -865,7 +876,8 @@ static void execute(run *r)
         else if (t.network != NULL)
             on_network[which](r, &t);
     }
-    nnf_network_free(t.network);
+    if (t.network != NULL)
+        end(r, &t);
     for (int i = 0; i < r->n_blocks; i++)
         free(r->blocks[i]);
 }
