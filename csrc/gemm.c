@@ -140,21 +140,22 @@ typedef struct matmul_job {
     nnf_operand B;         /* packed, or transposed when it has few columns */
     bool by_rows;          /* the rows of A are contiguous, or its columns are, or neither are */
     const void **vectors;  /* (m) its rows, or (k) its columns; NULL: neither */
-    void *gathered;        /* then (n_threads, NNF_CHUNK, NNF_ROW_BLOCK) columns of a chunk, */
-    const void **gathered_columns; /* (n_threads, NNF_CHUNK) and pointers to them */
+    nnf_index block_rows, block_columns; /* most of a block of A that is cut into slices at a time */
+    void *gathered;        /* without vectors: (n_threads, block_columns, block_rows) columns of a block, contiguous, */
+    const void **gathered_columns; /* (n_threads, block_columns) and pointers to them */
     bool slicing;          /* A is cut into slices, not read in place */
-    void *slices;          /* then (n_threads, slices_size) for a chunk of a block of rows, */
-    nnf_index slices_size; /* and the vector that may follow them */
+    void *slices;          /* then (n_threads, slices_size): those of a block, and the vector that may follow them */
+    nnf_index slices_size;
 } matmul_job;
 
 /* The columns `chunk` of m rows of A from row i on, each contiguous; pointers to them. */
 static const void **gather_columns(const matmul_job *job, nnf_index i, nnf_index m, nnf_range chunk, int thread)
 {
     const nnf_kernels *kernels = job->kernels;
-    const void **columns = job->gathered_columns + (nnf_index)thread * NNF_CHUNK;
+    const nnf_index slot = thread * job->block_columns;
+    const void **columns = job->gathered_columns + slot;
     for (nnf_index p = chunk.begin; p < chunk.end; p++) {
-        const nnf_index slot = (nnf_index)thread * NNF_CHUNK + p - chunk.begin;
-        void *column = nnf_at(kernels, job->gathered, slot * NNF_ROW_BLOCK);
+        void *column = nnf_at(kernels, job->gathered, (slot + p - chunk.begin) * job->block_rows);
         for (nnf_index r = 0; r < m; r++)
             memcpy(nnf_at(kernels, column, r), nnf_at(kernels, job->a, (i + r) * job->rs_a + p * job->cs_a),
                    kernels->size);
@@ -246,16 +247,16 @@ static void lay_out(nnf_arena *arena, matmul_job *job, int n_threads, bool conti
         .ld = few ? job->k : 0,
         .transposed = few,
     };
+    job->block_rows = nnf_min(job->m, NNF_ROW_BLOCK);
+    job->block_columns = nnf_min(job->k, NNF_CHUNK);
     if (contiguous) {
         job->vectors = nnf_take(arena, job->by_rows ? job->m : job->k, 1, sizeof *job->vectors);
     } else {
-        const nnf_index columns = (nnf_index)n_threads * NNF_CHUNK;
-        job->gathered = nnf_take(arena, columns, NNF_ROW_BLOCK, kernels->size);
-        job->gathered_columns = nnf_take(arena, columns, 1, sizeof *job->gathered_columns);
+        job->gathered = nnf_take(arena, n_threads * job->block_columns, job->block_rows, kernels->size);
+        job->gathered_columns = nnf_take(arena, n_threads, job->block_columns, sizeof *job->gathered_columns);
     }
     if (job->slicing) {
-        const nnf_index rows = nnf_min(job->m, NNF_ROW_BLOCK), depth = nnf_slice_depth(nnf_min(job->k, NNF_CHUNK));
-        job->slices_size = rows * depth + kernels->lanes;
+        job->slices_size = job->block_rows * nnf_slice_depth(job->block_columns) + kernels->lanes;
         job->slices = nnf_take(arena, n_threads, job->slices_size, kernels->size);
     }
 }

@@ -340,61 +340,74 @@ static cut cut_of(const nnf_network *network, int l)
     return (cut){sparse ? NNF_BLOCK_ROWS : network->strip, NNF_BLOCK_ROWS, network->kernels->panel};
 }
 
-/* How long the update of a weight takes: a sample is one unit, the optimizer's step so many, and the transposing of W,
- * whose lines other threads have read, as many again. Measured with Adam on two Zen 3 cores: 0.02 ns, 0.8 ns, 1 ns. */
-enum { UNITS_OF_STEP = 40 };
+/* All blocks of all layers stand in one line, each as long as its update takes. A thread owns what lies in its part of
+ * the line; a block on a border between two parts is cut there, in whole vectors of columns. */
+typedef struct line {
+    double begin, end; /* of the thread's part */
+    double position;   /* where the next block begins */
+    double samples;    /* of a batch in dense X, */
+    double stored;     /* and of these the share that the first layer has to do with */
+} line;
 
-static nnf_index units_of_weight(const nnf_layer *layer, nnf_index batch)
+/* How long the update of a weight of layer l takes, in ns of one Zen 3 core with Adam; what counts is how layers
+ * compare. A sample, the optimizer's step, and the transpose, into lines that other threads have read. */
+static double time_of_weight(const nnf_network *network, int l, const line *line)
 {
-    return nnf_min(batch, NNF_CHAIN_ROWS) + (layer->w_transposed != NULL ? 2 : 1) * UNITS_OF_STEP;
+    const double samples = l == 0 ? line->samples * line->stored : line->samples;
+    return 0.02 * samples + 0.8 + (network->layers[l].w_transposed != NULL ? 1.0 : 0.0);
 }
 
 /* The intercept of a column takes as long as so many of its weights: its sum is one chain of additions. */
 enum { WEIGHTS_OF_INTERCEPT = 4 };
 
-static nnf_index units_of_layer(const nnf_layer *layer, nnf_index batch)
+/* Columns of layer l that take time: padding does, but for the one vector that a few columns are kept in. */
+static nnf_index busy_columns(const nnf_layer *layer, nnf_index columns)
 {
-    return (layer->n_in + WEIGHTS_OF_INTERCEPT) * (layer->few ? layer->n_out : layer->padded_out)
-           * units_of_weight(layer, batch);
+    return layer->few ? layer->n_out : columns;
 }
 
-/* All blocks of all layers stand in one line, each as long as its update takes. A thread owns what lies in its part of
- * the line; a block on a border between two parts is cut there, in whole vectors of columns. */
-typedef struct part {
-    nnf_range mine;
-    nnf_index position; /* where the next block begins */
-    nnf_index batch;
-} part;
+static line line_of(const nnf_network *network, const nnf_rows *X, nnf_index batch, int thread, int n_threads)
+{
+    line line = {.samples = (double)batch, .stored = 1};
+    if (network->sparse)
+        line.stored = (double)X->n_stored / (double)X->n / (double)network->layers[0].n_in;
+    double length = 0;
+    for (int l = 0; l < network->n_layers; l++) {
+        const nnf_layer *layer = &network->layers[l];
+        length += (double)(layer->n_in + WEIGHTS_OF_INTERCEPT) * (double)busy_columns(layer, layer->padded_out)
+                  * time_of_weight(network, l, &line);
+    }
+    line.begin = length * thread / n_threads; /* the end of the part before, to the last bit */
+    line.end = thread == n_threads - 1 ? INFINITY : length * (thread + 1) / n_threads;
+    return line;
+}
 
-/* The columns of the next block that belong to the part; those of few columns go with the first. */
-static nnf_range own_columns(const nnf_network *network, int l, const nnf_block *block, part *part)
+/* The columns of the next block that belong to the thread; those of few columns go with the first. */
+static nnf_range own_columns(const nnf_network *network, int l, const nnf_block *block, line *line)
 {
     const nnf_layer *layer = &network->layers[l];
     const nnf_index lanes = network->kernels->lanes, first = block->columns.begin, n = block->columns.end - first;
-    const nnf_index n_rows = block->rows.end - block->rows.begin;
-    const nnf_index column = (n_rows + (block->rows.begin == 0 ? WEIGHTS_OF_INTERCEPT : 0))
-                             * units_of_weight(layer, part->batch);
-    const nnf_index borders[2] = {part->mine.begin - part->position, part->mine.end - part->position};
+    const nnf_index rows = block->rows.end - block->rows.begin;
+    const double column = (double)(rows + (block->rows.begin == 0 ? WEIGHTS_OF_INTERCEPT : 0))
+                          * time_of_weight(network, l, line);
+    const double borders[2] = {line->begin - line->position, line->end - line->position};
     nnf_index columns[2];
     for (int b = 0; b < 2; b++) {
         if (borders[b] <= 0)
             columns[b] = first;
-        else if (layer->few || borders[b] >= n * column)
+        else if (layer->few || borders[b] >= (double)n * column)
             columns[b] = first + n;
         else
-            columns[b] = first + nnf_min(n, (borders[b] / column + lanes / 2) / lanes * lanes);
+            columns[b] = first + nnf_min(n, ((nnf_index)(borders[b] / column) + lanes / 2) / lanes * lanes);
     }
-    part->position += column * (layer->few ? layer->n_out : n);
+    line->position += column * (double)busy_columns(layer, n);
     return (nnf_range){columns[0], columns[1]};
 }
 
 static void update_share(const epoch_job *job, const step *s, int thread, int n_threads)
 {
     const nnf_network *network = job->network;
-    nnf_index line = 0;
-    for (int l = 0; l < network->n_layers; l++)
-        line += units_of_layer(&network->layers[l], s->batch);
-    part part = {.mine = nnf_share(line, 1, thread, n_threads), .batch = s->batch};
+    line line = line_of(network, &job->epoch->data.X, s->batch, thread, n_threads);
     const nnf_index depth = nnf_slice_depth(s->batch);
     bool first_segments = true;
 
@@ -412,7 +425,7 @@ static void update_share(const epoch_job *job, const step *s, int thread, int n_
                         .rows = {i, nnf_min(end, i + c.rows)},
                         .columns = {j, nnf_min(layer->padded_out, j + c.columns)},
                     }};
-                    t.block.columns = own_columns(network, l, &t.block, &part);
+                    t.block.columns = own_columns(network, l, &t.block, &line);
                     if (t.block.columns.begin >= t.block.columns.end)
                         continue;
                     if (!dense && !s->kept && segments == NULL) {

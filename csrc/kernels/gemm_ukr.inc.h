@@ -1,6 +1,6 @@
 /*
- * gemm_ukr.inc.h: the matrix micro-kernel, written once for every ISA and type, and the tiling of one panel with it;
- * then the products with few columns, and with a sparse matrix.
+ * gemm_ukr.inc.h: the matrix micro-kernel, written once for every ISA and type, the slices that it may read of A, and
+ * the tiling of one panel with it; then the products with few columns, and with a sparse matrix.
  *
  * A tile holds `height` x `vectors` accumulators in registers. Each element of C is ONE chain of fused multiply-adds in
  * k order that starts from zero, the bias or C itself; so its bits depend neither on the tile it falls in nor on how k
@@ -20,11 +20,18 @@ enum { V(WHOLE_ROWS), V(EXACT_ROWS), V(SLICES), V(FORMS) };
 enum { V(SLICE) = NNF_TILE_ACCUMULATORS / NNF_TILE_VECTORS };
 _Static_assert((int)V(SLICE) <= 6, "slice_columns knows the lower ones");
 
-/* Rows of the next slice when `left` remain of a block of NNF_BLOCK_ROWS: full ones, and the last two share what is
- * left, since a tile of one or two rows takes as long as one of four. */
+/* Rows of the next tile when `left` remain and `most` fit the registers: full tiles, and a last pair split evenly,
+ * since a tile of one or two rows takes as long as one of four. */
+NNF_INLINE nnf_index V(next_height)(nnf_index left, nnf_index most)
+{
+    nnf_index height = left > most && left < 2 * most ? (left + 1) / 2 : nnf_min(left, most);
+    return height >= 12 ? 12 : height >= 8 ? 8 : nnf_min(height, 6);
+}
+
+/* Rows of the next slice when `left` remain of a block of NNF_BLOCK_ROWS. */
 NNF_INLINE nnf_index V(slice_height)(nnf_index left)
 {
-    return left > V(SLICE) && left < 2 * V(SLICE) ? (left + 1) / 2 : nnf_min(left, V(SLICE));
+    return V(next_height)(left, V(SLICE));
 }
 
 /* `count` slices of this height, side by side. */
@@ -229,14 +236,6 @@ static void V(finish_tile)(const nnf_gemm *g, nnf_index i, nnf_index height)
         else
             V(derive)(g->activation, g->argument, n, c, (const T *)g->value + r * g->ldv, c);
     }
-}
-
-/* Rows of the next tile when `left` remain and `most` fit the registers: full tiles, and a last pair split evenly,
- * since a tile of one or two rows takes as long as one of four. */
-NNF_INLINE nnf_index V(next_height)(nnf_index left, nnf_index most)
-{
-    nnf_index height = left > most && left < 2 * most ? (left + 1) / 2 : nnf_min(left, most);
-    return height >= 12 ? 12 : height >= 8 ? 8 : nnf_min(height, 6);
 }
 
 /* All rows of C from sparse rows of A, one at a time. */
