@@ -382,26 +382,28 @@ static line line_of(const nnf_network *network, const nnf_rows *X, nnf_index bat
     return line;
 }
 
-/* The columns of the next block that belong to the thread; those of few columns go with the first. */
+/* The column of a block at which a part of the line ends that reaches `length` into it; those of few columns are not
+ * cut. `column` is the length of one. */
+static nnf_index border(const nnf_network *network, int l, nnf_range columns, double column, double length)
+{
+    const nnf_index lanes = network->kernels->lanes, n = columns.end - columns.begin;
+    if (length <= 0)
+        return columns.begin;
+    if (network->layers[l].few || length >= (double)n * column)
+        return columns.end;
+    return columns.begin + nnf_min(n, ((nnf_index)(length / column) + lanes / 2) / lanes * lanes);
+}
+
+/* The columns of the next block that belong to the thread. */
 static nnf_range own_columns(const nnf_network *network, int l, const nnf_block *block, line *line)
 {
-    const nnf_layer *layer = &network->layers[l];
-    const nnf_index lanes = network->kernels->lanes, first = block->columns.begin, n = block->columns.end - first;
     const nnf_index rows = block->rows.end - block->rows.begin;
     const double column = (double)(rows + (block->rows.begin == 0 ? WEIGHTS_OF_INTERCEPT : 0))
                           * time_of_weight(network, l, line);
-    const double borders[2] = {line->begin - line->position, line->end - line->position};
-    nnf_index columns[2];
-    for (int b = 0; b < 2; b++) {
-        if (borders[b] <= 0)
-            columns[b] = first;
-        else if (layer->few || borders[b] >= (double)n * column)
-            columns[b] = first + n;
-        else
-            columns[b] = first + nnf_min(n, ((nnf_index)(borders[b] / column) + lanes / 2) / lanes * lanes);
-    }
-    line->position += column * (double)busy_columns(layer, n);
-    return (nnf_range){columns[0], columns[1]};
+    const double position = line->position;
+    line->position += column * (double)busy_columns(&network->layers[l], block->columns.end - block->columns.begin);
+    return (nnf_range){border(network, l, block->columns, column, line->begin - position),
+                       border(network, l, block->columns, column, line->end - position)};
 }
 
 static void update_share(const epoch_job *job, const step *s, int thread, int n_threads)
