@@ -90,7 +90,7 @@ double bench_matmul(nnf_index calls, nnf_dtype dtype, nnf_index m, nnf_index n, 
 double bench_activate(nnf_index calls, nnf_dtype dtype, int activation, nnf_index n, void *out, const void *x)
 {
     const nnf_kernels *kernels = nnf_active_kernels(dtype);
-    TIMED(kernels->activate(activation, nnf_activation_argument(activation), n, out, x));
+    TIMED(kernels->activate(activation, nnf_activation_argument(activation), 1, n, out, x, n));
     return seconds;
 }
 
@@ -98,7 +98,7 @@ double bench_derive(nnf_index calls, nnf_dtype dtype, int activation, nnf_index 
                     const void *dy)
 {
     const nnf_kernels *kernels = nnf_active_kernels(dtype);
-    TIMED(kernels->derive(activation, nnf_activation_argument(activation), n, out, y, dy));
+    TIMED(kernels->derive(activation, nnf_activation_argument(activation), 1, n, out, dy, n, y, n));
     return seconds;
 }
 

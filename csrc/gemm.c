@@ -65,13 +65,8 @@ static void product_with_few_columns(const nnf_kernels *kernels, const nnf_gemm 
     whole.b = B->data;
     whole.ldb = B->ld;
     kernels->gemm_few(&whole);
-    if (g->epilogue == NNF_STORE)
-        return;
-    const bool joined = g->ldc == whole.n;
-    for (nnf_index i = 0; i < (joined ? 1 : g->m); i++) {
-        void *c = nnf_at(kernels, g->c, i * g->ldc);
-        kernels->activate(g->activation, g->argument, joined ? g->m * whole.n : whole.n, c, c);
-    }
+    if (g->epilogue == NNF_ACTIVATE)
+        kernels->activate(g->activation, g->argument, g->m, whole.n, g->c, g->c, g->ldc);
 }
 
 /* Part of a product: the rows `chunk` of B, for the panels given. g already says where these columns of A are. */

@@ -163,13 +163,17 @@ typedef struct nnf_kernels {
     void (*sparse_gradient)(nnf_index rows, nnf_index n, void *dw, nnf_index first, nnf_index m,
                             const nnf_sparse_row *x, const void *delta, nnf_index ldd);
 
-    /* out = f(x); out = dy * f'(z), from y = f(z), or from y = z where the row of activation.def says INPUT. n elements
-     * each; out may be an input. `argument` is that of the activation. */
-    void (*activate)(int activation, double argument, nnf_index n, void *out, const void *x);
-    void (*derive)(int activation, double argument, nnf_index n, void *out, const void *y, const void *dy);
+    /* out = f(x), both (m, n) with row distance ld; out may be x. `argument` is that of the activation. */
+    void (*activate)(int activation, double argument, nnf_index m, nnf_index n, void *out, const void *x, nnf_index ld);
 
-    /* slope = f'(x) and out = f(x), in the bits of the two above; out may be x. */
-    void (*activate_with_slope)(int activation, double argument, nnf_index n, void *out, void *slope, const void *x);
+    /* out = dy * f'(z), from y = f(z), or from y = z where the row of activation.def says INPUT: (m, n) with row
+     * distance ld, y ldy; out may be dy. */
+    void (*derive)(int activation, double argument, nnf_index m, nnf_index n, void *out, const void *dy, nnf_index ld,
+                   const void *y, nnf_index ldy);
+
+    /* slope = f'(x) and out = f(x), in the bits of the two above, all (m, n) with row distance ld; out may be x. */
+    void (*activate_with_slope)(int activation, double argument, nnf_index m, nnf_index n, void *out, void *slope,
+                                const void *x, nnf_index ld);
 
     /* Units first .. first + n - 1 of a row: out and slope *= 0 for those that are dropped, each with the probability
      * `rate`, and 1 / (1 - rate) for the others. Which: csrc/kernels/dropout.inc.h. */

@@ -524,12 +524,9 @@ static void activate_and_keep(const nnf_network *network, int l, nnf_range rows,
     const uint64_t key = scramble(network->noise + (uint64_t)l * 0x9e3779b97f4a7c15u);
     const nnf_index first = panels.begin * kernels->panel;
     const nnf_index n = nnf_min(panels.end * kernels->panel, layer->padded_out) - first;
-    const nnf_index together = n == layer->ld ? rows.end - rows.begin : 1; /* rows without a gap, in one call */
-    for (nnf_index i = rows.begin; i < rows.end; i += together) {
-        void *out = nnf_at(kernels, layer->out, i * layer->ld + first);
-        kernels->activate_with_slope(layer->activation, layer->argument, together * n, out,
-                                     nnf_at(kernels, layer->slope, i * layer->ld + first), out);
-    }
+    void *out = nnf_at(kernels, layer->out, rows.begin * layer->ld + first);
+    kernels->activate_with_slope(layer->activation, layer->argument, rows.end - rows.begin, n, out,
+                                 nnf_at(kernels, layer->slope, rows.begin * layer->ld + first), out, layer->ld);
     for (nnf_index i = rows.begin; network->dropping && layer->dropout > 0 && i < rows.end; i++)
         kernels->dropout(n, nnf_at(kernels, layer->out, i * layer->ld + first),
                          nnf_at(kernels, layer->slope, i * layer->ld + first), first, layer->dropout,

@@ -151,7 +151,7 @@ NNF_INLINE V(response) V(respond)(const nnf_perceptron *p, const nnf_kernels *ke
         return (V(response)){.loss = wrong ? -margin : 0, .step = wrong ? p->eta0 * (double)target : 0};
     }
     T in = (T)z, out, slope;
-    kernels->activate_with_slope(p->activation, nnf_activation_argument(p->activation), 1, &out, &slope, &in);
+    kernels->activate_with_slope(p->activation, nnf_activation_argument(p->activation), 1, 1, &out, &slope, &in, 1);
     T error = out - target, slope_error = error * slope;
     return (V(response)){.loss = 0.5 * (double)error * (double)error, .step = -p->eta0 * (double)slope_error};
 }

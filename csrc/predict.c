@@ -220,7 +220,7 @@ nnf_status nnf_activate(nnf_dtype dtype, nnf_activation activation, double argum
 {
     if (n < 0 || activation < 0 || activation >= NNF_N_ACTIVATIONS)
         return NNF_BAD_ARGUMENT;
-    nnf_active_kernels(dtype)->activate((int)activation, argument, n, out, x);
+    nnf_active_kernels(dtype)->activate((int)activation, argument, 1, n, out, x, n);
     return NNF_OK;
 }
 
@@ -234,8 +234,8 @@ nnf_status nnf_activate_grad(nnf_dtype dtype, nnf_activation activation, double 
         return NNF_BAD_ARGUMENT;
     for (nnf_index i = 0; i < n; i += CHUNK) {
         const nnf_index count = nnf_min(CHUNK, n - i);
-        kernels->activate_with_slope((int)activation, argument, count, values, nnf_at(kernels, out, i),
-                                     nnf_at(kernels, x, i));
+        kernels->activate_with_slope((int)activation, argument, 1, count, values, nnf_at(kernels, out, i),
+                                     nnf_at(kernels, x, i), count);
     }
     return NNF_OK;
 }
@@ -246,7 +246,7 @@ nnf_status nnf_softmax(nnf_dtype dtype, nnf_index m, nnf_index n, void *out, con
     if (m < 0 || n < 1)
         return NNF_BAD_ARGUMENT;
     if (out != x)
-        kernels->activate(NNF_IDENTITY, 0, m * n, out, x);
+        kernels->activate(NNF_IDENTITY, 0, m, n, out, x, n);
     kernels->softmax(m, n, out, n);
     return NNF_OK;
 }

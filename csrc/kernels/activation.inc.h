@@ -229,8 +229,8 @@ NNF_INLINE VT V(tanh)(VT x)
 }
 NNF_INLINE VT V(tanh_grad)(VT y) { return V(sub)(V(set1)(1), V(mul)(y, y)); }
 
-NNF_INLINE VT V(relu)(VT x) { return V(select)(V(le)(x, V(zero)()), V(zero)(), x); }
-NNF_INLINE VT V(relu_grad)(VT y) { return V(select)(V(eq)(y, V(zero)()), V(zero)(), V(set1)(1)); }
+NNF_INLINE VT V(relu)(VT x) { return V(zero_where)(V(le)(x, V(zero)()), x); }
+NNF_INLINE VT V(relu_grad)(VT y) { return V(zero_where)(V(eq)(y, V(zero)()), V(set1)(1)); }
 
 NNF_INLINE VT V(leaky_relu)(VT x, VT slope) { return V(select)(V(le)(x, V(zero)()), V(mul)(x, slope), x); }
 NNF_INLINE VT V(leaky_relu_grad)(VT y, VT slope) { return V(select)(V(le)(y, V(zero)()), slope, V(set1)(1)); }

@@ -222,20 +222,15 @@ NNF_INLINE void V(sparse_tile)(int vectors, const nnf_gemm *g, nnf_index i)
     V(store_tile)(1, vectors, g, c, vacc);
 }
 
-/* The tile just stored is in the first-level cache: finish it there. Padding may be finished too; rows that lie one
- * after another are one array. */
+/* The tile just stored is in the first-level cache: finish it there. Padding may be finished too. */
 static void V(finish_tile)(const nnf_gemm *g, nnf_index i, nnf_index height)
 {
-    const nnf_index stored = g->c_exact ? g->n : (g->n + LANES - 1) / LANES * LANES;
-    const int joined = g->ldc == stored && (g->epilogue == NNF_ACTIVATE || g->ldv == stored);
-    const nnf_index rows = joined ? 1 : height, n = joined ? height * stored : stored;
-    for (nnf_index r = i; r < i + rows; r++) {
-        T *c = (T *)g->c + r * g->ldc;
-        if (g->epilogue == NNF_ACTIVATE)
-            V(activate)(g->activation, g->argument, n, c, c);
-        else
-            V(derive)(g->activation, g->argument, n, c, (const T *)g->value + r * g->ldv, c);
-    }
+    const nnf_index n = g->c_exact ? g->n : (g->n + LANES - 1) / LANES * LANES;
+    T *c = (T *)g->c + i * g->ldc;
+    if (g->epilogue == NNF_ACTIVATE)
+        V(activate)(g->activation, g->argument, height, n, c, c, g->ldc);
+    else
+        V(derive)(g->activation, g->argument, height, n, c, c, g->ldc, (const T *)g->value + i * g->ldv, g->ldv);
 }
 
 /* All rows of C from sparse rows of A, one at a time. */

@@ -10,26 +10,35 @@ enum { V(SUM_VECTORS) = NNF_SUM_LANES / LANES };
 
 /* ---- elementwise ---- */
 
-/* One case: f of n elements, a vector at a time; the last may be a part of one. */
-#define ELEMENTWISE(NAME, f)                             \
-    case NNF_##NAME:                                     \
-        for (; j + LANES <= n; j += LANES) {             \
-            const VT vx = V(load)(from + j);             \
-            V(store)(to + j, f);                         \
-        }                                                \
-        if (j < n) {                                     \
-            const VT vx = V(load_n)(from + j, n - j);    \
-            V(store_n)(to + j, f, n - j);                \
-        }                                                \
+/* The rows are walked in here, not by callers: of a tile they are two vectors long, and a call takes longer than they.
+ * One case: f of every row, a vector at a time; the last may be a part of one. */
+#define ELEMENTWISE(NAME, f)                                   \
+    case NNF_##NAME:                                           \
+        for (; i < m; i++, to += ld, from += ld) {             \
+            nnf_index j = 0;                                   \
+            for (; j + LANES <= n; j += LANES) {               \
+                const VT vx = V(load)(from + j);               \
+                V(store)(to + j, f);                           \
+            }                                                  \
+            if (j < n) {                                       \
+                const VT vx = V(load_n)(from + j, n - j);      \
+                V(store_n)(to + j, f, n - j);                  \
+            }                                                  \
+        }                                                      \
         break;
 #define NNF_ROW(NAME, name, slope) ELEMENTWISE(NAME, V(name)(vx))
 #define NNF_ARGUMENT_ROW(NAME, name, slope, value) ELEMENTWISE(NAME, V(name)(vx, vargument))
-static void V(activate)(int activation, double argument, nnf_index n, void *out, const void *x)
+static void V(activate)(int activation, double argument, nnf_index m, nnf_index n, void *out, const void *x,
+                        nnf_index ld)
 {
     const VT vargument = V(set1)((T)argument);
     T *to = (T *)out;
     const T *from = (const T *)x;
-    nnf_index j = 0;
+    nnf_index i = 0;
+    if (ld == n) { /* rows without gaps are one row */
+        n *= m;
+        m = 1;
+    }
     switch (activation) {
 #include "../activation.def"
     default:
@@ -39,25 +48,33 @@ static void V(activate)(int activation, double argument, nnf_index n, void *out,
 #undef NNF_ROW
 #undef ELEMENTWISE
 
-#define ELEMENTWISE(NAME, f)                                                  \
-    case NNF_##NAME:                                                          \
-        for (; j + LANES <= n; j += LANES) {                                  \
-            const VT vy = V(load)(value + j);                                 \
-            V(store)(to + j, V(mul)(V(load)(d + j), f));                      \
-        }                                                                     \
-        if (j < n) {                                                          \
-            const VT vy = V(load_n)(value + j, n - j);                        \
-            V(store_n)(to + j, V(mul)(V(load_n)(d + j, n - j), f), n - j);    \
-        }                                                                     \
+#define ELEMENTWISE(NAME, f)                                                     \
+    case NNF_##NAME:                                                             \
+        for (; i < m; i++, to += ld, d += ld, value += ldy) {                    \
+            nnf_index j = 0;                                                     \
+            for (; j + LANES <= n; j += LANES) {                                 \
+                const VT vy = V(load)(value + j);                                \
+                V(store)(to + j, V(mul)(V(load)(d + j), f));                     \
+            }                                                                    \
+            if (j < n) {                                                         \
+                const VT vy = V(load_n)(value + j, n - j);                       \
+                V(store_n)(to + j, V(mul)(V(load_n)(d + j, n - j), f), n - j);   \
+            }                                                                    \
+        }                                                                        \
         break;
 #define NNF_ROW(NAME, name, slope) ELEMENTWISE(NAME, V(name##_grad)(vy))
 #define NNF_ARGUMENT_ROW(NAME, name, slope, value) ELEMENTWISE(NAME, V(name##_grad)(vy, vargument))
-static void V(derive)(int activation, double argument, nnf_index n, void *out, const void *y, const void *dy)
+static void V(derive)(int activation, double argument, nnf_index m, nnf_index n, void *out, const void *dy,
+                      nnf_index ld, const void *y, nnf_index ldy)
 {
     const VT vargument = V(set1)((T)argument);
     T *to = (T *)out;
-    const T *value = (const T *)y, *d = (const T *)dy;
-    nnf_index j = 0;
+    const T *d = (const T *)dy, *value = (const T *)y;
+    nnf_index i = 0;
+    if (ld == n && ldy == n) {
+        n *= m;
+        m = 1;
+    }
     switch (activation) {
 #include "../activation.def"
     default:
@@ -71,22 +88,29 @@ static void V(derive)(int activation, double argument, nnf_index n, void *out, c
 #define FROM_INPUT vx
 #define ELEMENTWISE(NAME, f, slope_of_f)                                  \
     case NNF_##NAME:                                                      \
-        for (; j < n; j += LANES) {                                       \
-            const nnf_index count = nnf_min(n - j, LANES);                \
-            const VT vx = V(load_n)(from + j, count), vy = f;             \
-            V(store_n)((T *)slope + j, slope_of_f, count);                \
-            V(store_n)(to + j, vy, count);                                \
+        for (; i < m; i++, to += ld, rise += ld, from += ld) {            \
+            for (nnf_index j = 0; j < n; j += LANES) {                    \
+                const nnf_index count = nnf_min(n - j, LANES);            \
+                const VT vx = V(load_n)(from + j, count), vy = f;         \
+                V(store_n)(rise + j, slope_of_f, count);                  \
+                V(store_n)(to + j, vy, count);                            \
+            }                                                             \
         }                                                                 \
         break;
 #define NNF_ROW(NAME, name, slope) ELEMENTWISE(NAME, V(name)(vx), V(name##_grad)(FROM_##slope))
 #define NNF_ARGUMENT_ROW(NAME, name, slope, value) \
     ELEMENTWISE(NAME, V(name)(vx, vargument), V(name##_grad)(FROM_##slope, vargument))
-static void V(activate_with_slope)(int activation, double argument, nnf_index n, void *out, void *slope, const void *x)
+static void V(activate_with_slope)(int activation, double argument, nnf_index m, nnf_index n, void *out, void *slope,
+                                   const void *x, nnf_index ld)
 {
     const VT vargument = V(set1)((T)argument);
-    T *to = (T *)out;
+    T *to = (T *)out, *rise = (T *)slope;
     const T *from = (const T *)x;
-    nnf_index j = 0;
+    nnf_index i = 0;
+    if (ld == n) {
+        n *= m;
+        m = 1;
+    }
     switch (activation) {
 #include "../activation.def"
     default:
@@ -407,7 +431,7 @@ static double V(output_row)(int loss, const nnf_loss_args *args, nnf_index n, T 
     if (nnf_loss_link(loss) == NNF_SOFTMAX)
         V(softmax_row)(n, z);
     else
-        V(activate)(nnf_loss_link(loss), 0, n, z, z);
+        V(activate)(nnf_loss_link(loss), 0, 1, n, z, z, n);
     const VT shared = V(set1)(loss == NNF_FOCAL ? V(focal_sum)(args->focal_gamma, n, z, y) : (T)0);
     for (nnf_index j = 0; j < n; j += V(CHUNK)) {
         const nnf_index count = nnf_min(n - j, V(CHUNK));
@@ -428,7 +452,7 @@ static void V(output_column)(int loss, const nnf_loss_args *args, nnf_index m, T
             p[r] = z[(i + r) * ldz];
             target[r] = ((const T *)y[i + r])[y_first];
         }
-        V(activate)(nnf_loss_link(loss), 0, count, p, p);
+        V(activate)(nnf_loss_link(loss), 0, 1, count, p, p, count);
         V(loss_chunk)(loss, args, count, terms, p, target, V(zero)());
         for (nnf_index r = 0; r < count; r++) {
             z[(i + r) * ldz] = p[r];

@@ -91,6 +91,8 @@ NNF_INLINE f32_m f32_isnan(f32_v a) { return _mm256_cmp_ps(a, a, _CMP_UNORD_Q); 
 NNF_INLINE f64_m f64_isnan(f64_v a) { return _mm256_cmp_pd(a, a, _CMP_UNORD_Q); }
 NNF_INLINE f32_v f32_select(f32_m m, f32_v a, f32_v b) { return _mm256_blendv_ps(b, a, m); }
 NNF_INLINE f64_v f64_select(f64_m m, f64_v a, f64_v b) { return _mm256_blendv_pd(b, a, m); }
+NNF_INLINE f32_v f32_zero_where(f32_m m, f32_v a) { return _mm256_andnot_ps(m, a); }
+NNF_INLINE f64_v f64_zero_where(f64_m m, f64_v a) { return _mm256_andnot_pd(m, a); }
 NNF_INLINE f32_v f32_max(f32_v a, f32_v b) { return _mm256_max_ps(b, a); }
 NNF_INLINE f64_v f64_max(f64_v a, f64_v b) { return _mm256_max_pd(b, a); }
 

@@ -84,6 +84,8 @@ NNF_INLINE f32_m f32_isnan(f32_v a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD
 NNF_INLINE f64_m f64_isnan(f64_v a) { return _mm512_cmp_pd_mask(a, a, _CMP_UNORD_Q); }
 NNF_INLINE f32_v f32_select(f32_m m, f32_v a, f32_v b) { return _mm512_mask_blend_ps(m, b, a); }
 NNF_INLINE f64_v f64_select(f64_m m, f64_v a, f64_v b) { return _mm512_mask_blend_pd(m, b, a); }
+NNF_INLINE f32_v f32_zero_where(f32_m m, f32_v a) { return f32_select(m, f32_zero(), a); }
+NNF_INLINE f64_v f64_zero_where(f64_m m, f64_v a) { return f64_select(m, f64_zero(), a); }
 NNF_INLINE f32_v f32_max(f32_v a, f32_v b) { return _mm512_max_ps(b, a); }
 NNF_INLINE f64_v f64_max(f64_v a, f64_v b) { return _mm512_max_pd(b, a); }
 

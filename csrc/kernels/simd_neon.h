@@ -98,6 +98,8 @@ NNF_INLINE f32_m f32_isnan(f32_v a) { return ~vceqq_f32(a, a); }
 NNF_INLINE f64_m f64_isnan(f64_v a) { return ~vceqq_f64(a, a); }
 NNF_INLINE f32_v f32_select(f32_m m, f32_v a, f32_v b) { return vbslq_f32(m, a, b); }
 NNF_INLINE f64_v f64_select(f64_m m, f64_v a, f64_v b) { return vbslq_f64(m, a, b); }
+NNF_INLINE f32_v f32_zero_where(f32_m m, f32_v a) { return f32_select(m, f32_zero(), a); }
+NNF_INLINE f64_v f64_zero_where(f64_m m, f64_v a) { return f64_select(m, f64_zero(), a); }
 NNF_INLINE f32_v f32_max(f32_v a, f32_v b) { return vbslq_f32(vcltq_f32(a, b), b, a); }
 NNF_INLINE f64_v f64_max(f64_v a, f64_v b) { return vbslq_f64(vcltq_f64(a, b), b, a); }
 

@@ -53,6 +53,7 @@ NNF_INLINE V(m) V(le)(V(v) a, V(v) b) { return a <= b; }
 NNF_INLINE V(m) V(eq)(V(v) a, V(v) b) { return a == b; }
 NNF_INLINE V(m) V(isnan)(V(v) a) { return a != a; }
 NNF_INLINE V(v) V(select)(V(m) m, V(v) a, V(v) b) { return m ? a : b; }
+NNF_INLINE V(v) V(zero_where)(V(m) m, V(v) a) { return m ? 0 : a; }
 NNF_INLINE V(v) V(max)(V(v) a, V(v) b) { return a < b ? b : a; }
 
 NNF_INLINE void V(transpose)(V(v) r[1]) { (void)r; }

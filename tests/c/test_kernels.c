@@ -217,9 +217,9 @@ static void test_gemm_epilogue(void)
                 for (nnf_index i = 0; i < m; i++) {
                     void *row = element(plain, i * n), *c = element(t.c, i * t.g.ldc);
                     if (epilogue == NNF_ACTIVATE)
-                        kernels->activate(activation, ARGUMENT, n, row, c);
+                        kernels->activate(activation, ARGUMENT, 1, n, row, c, n);
                     else
-                        kernels->derive(activation, ARGUMENT, n, row, element(t.value, i * t.g.ldv), c);
+                        kernels->derive(activation, ARGUMENT, 1, n, row, c, n, element(t.value, i * t.g.ldv), n);
                     memcpy(c, element(t.start, i * n), (size_t)n * kernels->size);
                 }
                 t.g.epilogue = (nnf_epilogue)epilogue;
@@ -401,8 +401,8 @@ static double one_slope(int activation, double x, double y)
     }
 }
 
-/* Lengths, tails and places. test_math.c measures the errors; 8 ULP of the larger of result and 1 are enough to see
- * here. */
+/* Lengths, tails and places; rows with and without a gap, which stays as it is. test_math.c measures the errors; 8 ULP
+ * of the larger of result and 1 are enough to see here. */
 static void test_elementwise(void)
 {
     enum { OUTPUT, INPUT };
@@ -414,31 +414,43 @@ static void test_elementwise(void)
     const double tolerance = 8 * epsilon(dtype);
     for (int activation = 0; activation < NNF_N_ACTIVATIONS; activation++) {
         for (nnf_index n = 0; n <= 3 * kernels->lanes + 1; n++) {
-            void *x = fenced(A_SLOT, dtype, n), *d = fenced(B_SLOT, dtype, n), *out = fenced(C_SLOT, dtype, n);
-            void *slope = fenced(START_SLOT, dtype, n), *both = fenced(SPARE_SLOT, dtype, n);
-            double alone[64];
-            fill(dtype, x, n, random_number);
-            for (nnf_index j = 0; j < n; j++)
+            const nnf_index m = 1 + n % 3, ld = n + n / 3 % 2 * 2, ldy = ld + n % 2, size = span(m, n, ld);
+            void *x = fenced(A_SLOT, dtype, size), *d = fenced(B_SLOT, dtype, size), *out = fenced(C_SLOT, dtype, size);
+            void *slope = fenced(START_SLOT, dtype, size), *both = fenced(SPARE_SLOT, dtype, size);
+            void *alone = fenced(BIAS_SLOT, dtype, size), *from = fenced(VALUE_SLOT, dtype, span(m, n, ldy));
+            fill(dtype, x, size, random_number);
+            for (nnf_index j = 0; j < size; j++)
                 put(dtype, x, j, 4 * get(dtype, x, j));
-            fill(dtype, d, n, random_number);
+            fill(dtype, d, size, random_number);
+            kernels->activate(activation, ARGUMENT, m, n, out, x, ld);
+            for (nnf_index i = 0; i < m; i++)
+                memcpy(element(from, i * ldy), element(slope_from[activation] == INPUT ? x : out, i * ld),
+                       (size_t)n * kernels->size);
+            kernels->derive(activation, ARGUMENT, m, n, slope, d, ld, from, ldy);
+            kernels->activate_with_slope(activation, ARGUMENT, m, n, both, alone, x, ld);
             int wrong = 0;
-            kernels->activate(activation, ARGUMENT, n, out, x);
-            const void *from = slope_from[activation] == INPUT ? x : out;
-            kernels->derive(activation, ARGUMENT, n, slope, from, d);
-            kernels->activate_with_slope(activation, ARGUMENT, n, both, alone, x);
-            wrong += !same(both, out, n) + !intact_before(SPARE_SLOT);
-            for (nnf_index j = 0; j < n; j++) {
+            for (nnf_index j = 0; j < size; j++) {
+                if (j % ld >= n) {
+                    wrong += !untouched(dtype, out, j, j + 1) + !untouched(dtype, slope, j, j + 1);
+                    wrong += !untouched(dtype, both, j, j + 1) + !untouched(dtype, alone, j, j + 1);
+                    continue;
+                }
                 const double at = get(dtype, x, j), y = get(dtype, out, j), exact = one_activation(activation, at);
                 const double rise = one_slope(activation, at, y), allowed = tolerance * fmax(1, fabs(exact));
                 wrong += !(fabs(y - exact) <= allowed);
                 wrong += !(fabs(get(dtype, slope, j) - get(dtype, d, j) * rise) <= allowed);
                 wrong += !(fabs(get(dtype, alone, j) - rise) <= allowed);
+                wrong += !same(element(both, j), element(out, j), 1);
             }
-            kernels->derive(activation, ARGUMENT, n, d, from, d); /* in place */
-            kernels->activate_with_slope(activation, ARGUMENT, n, both, alone, x);
-            kernels->activate(activation, ARGUMENT, n, x, x);
-            wrong += !same(d, slope, n) + !same(x, out, n) + !intact_before(C_SLOT) + !intact_before(START_SLOT);
-            check(wrong == 0, "%s " WHERE ": n %td", nnf_activation_name(activation), HERE, n);
+            kernels->derive(activation, ARGUMENT, m, n, d, d, ld, from, ldy); /* in place */
+            kernels->activate_with_slope(activation, ARGUMENT, m, n, both, alone, x, ld);
+            kernels->activate(activation, ARGUMENT, m, n, x, x, ld);
+            for (nnf_index i = 0; i < m; i++)
+                wrong += !same(element(d, i * ld), element(slope, i * ld), n)
+                         + !same(element(x, i * ld), element(out, i * ld), n);
+            wrong += !intact_before(C_SLOT) + !intact_before(START_SLOT) + !intact_before(SPARE_SLOT)
+                     + !intact_before(BIAS_SLOT);
+            check(wrong == 0, "%s " WHERE ": m %td, n %td", nnf_activation_name(activation), HERE, m, n);
         }
     }
     for (nnf_index n = 0; n <= 3 * kernels->lanes + 1; n++) {

@@ -108,7 +108,7 @@ static void apply(const isa *on, nnf_dtype dtype, const function *f, int n, void
     if (f->activation == LOG)
         kernels->log(n, out, x);
     else
-        kernels->activate(f->activation, nnf_activation_argument(f->activation), n, out, x);
+        kernels->activate(f->activation, nnf_activation_argument(f->activation), 1, n, out, x, n);
 }
 
 /* Error of `got` in ULP of the exact value; infinity counts as the power of two that follows the largest number. A
@@ -380,7 +380,8 @@ static void test_exact_values(const isa *on, nnf_dtype dtype)
     for (size_t i = 0; i < sizeof slopes / sizeof slopes[0]; i++) {
         put(dtype, &x, 0, slopes[i].x);
         put(dtype, &y, 0, slopes[i].y);
-        kernels->derive(slopes[i].activation, nnf_activation_argument(slopes[i].activation), 1, &out, &x, &one);
+        const double argument = nnf_activation_argument(slopes[i].activation);
+        kernels->derive(slopes[i].activation, argument, 1, 1, &out, &one, 1, &x, 1);
         check(same_bits(dtype, &out, &y, 0), "%s, float%d: slope where f is %a: %a, not %a", on->name, bits_of(dtype),
               slopes[i].x, get(dtype, &out, 0), slopes[i].y);
     }
