@@ -791,14 +791,16 @@ def test_adams_rates_are_those_of_the_formula_to_the_bit():
             assert rates.dtype == np.float64 and rates.flags.c_contiguous
 
 
-def test_rows_that_collide_in_the_cache_are_copied_and_change_no_bit():
-    """Rows of 1024 floats are 4096 bytes apart: the engine copies those of a batch. In a wider matrix they are not."""
+@pytest.mark.parametrize("width", [9, 2048])
+def test_rows_that_collide_in_the_cache_are_copied_and_change_no_bit(width):
+    """Rows of 1024 floats are 4096 bytes apart: for a wide layer (32 panels, of at most 64 columns) the engine copies
+    those of a batch. In a wider matrix they are not."""
     rng = np.random.default_rng(0)
     wide = np.zeros((50, 1040), np.float32)
     wide[:, :1024] = rng.standard_normal((50, 1024))
     apart, close = wide[:, :1024], np.ascontiguousarray(wide[:, :1024])
     Y = rng.standard_normal((50, 2)).astype(np.float32)
-    networks = [MLP((1024, 9, 2), random_state=0) for _ in range(2)]
+    networks = [MLP((1024, width, 2), random_state=0) for _ in range(2)]
     order = rng.permutation(50)
     for X, network in zip((apart, close), networks, strict=True):
         network.train_epoch(X, Y, 20, order)
