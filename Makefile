@@ -13,6 +13,8 @@
 #   make bench-train, bench-predict, bench-kernels
 #                    compare training steps, predictions, or the engine's inner loops with other packages;
 #                    BENCH="--help" shows what to choose
+#   make bench-versions BASE=HEAD~1
+#                    compare training steps with those of another commit; BENCH chooses here too
 #   make sanitize    the tests of the engine under AddressSanitizer and UBSan, and under ThreadSanitizer
 #   make sanitize-python
 #                    the tests of the package under AddressSanitizer and UBSan
@@ -51,7 +53,8 @@ export CMAKE_GENERATOR := Ninja
 export ZIG_GLOBAL_CACHE_DIR := $(CURDIR)/build/zig
 
 benches := bench-train bench-predict bench-kernels
-.PHONY: demo test test-slow lint lint-python lint-c lint-workflows ctest pytest $(benches) bench-native format clean
+.PHONY: demo test test-slow lint lint-python lint-c lint-workflows ctest pytest $(benches) bench-versions bench-native \
+	format clean
 .NOTPARALLEL:
 
 demo: $(venv)/.installed
@@ -101,6 +104,15 @@ test-slow: $(venv)/.installed $(root)/c/build.ninja
 
 $(benches): bench-%: $(root)/bench/.installed bench-native
 	$(root)/bench/bin/python -m bench.$* $(BENCH)
+
+BASE ?= HEAD~1
+bench-versions: $(venv)/.installed $(venv)/.dev
+	rm -rf $(root)/base
+	mkdir -p $(root)/base/source
+	git archive $(BASE) | tar -x -C $(root)/base/source
+	$(pip) install --no-build-isolation --no-deps $(THREADS:%=-Ccmake.define.NNFAST_THREADS=%) \
+		--target $(root)/base/site $(root)/base/source
+	$(python) -m bench.versions $(root)/base/site $(BENCH)
 
 # What bench/native.py loads: kernels and the FMA peak, for which the choice of threads does not matter.
 bench-native: build/$(abi)/bench-native/build.ninja

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -147,6 +148,20 @@ def test_bench_kernels(tmp_path):
     rows = [row for row in json.loads(file.read_text())["rows"] if row["system"] == _core.active_isa()]
     assert {row["task"].split(",")[0] for row in rows} == set(_core.SOLVERS)
     assert all(row["error"] < 8 for row in rows)
+
+
+def test_bench_versions(tmp_path):
+    """A copy of this nnfast comes to the same numbers, one with another default to others: there are two in turns."""
+    options = ("--sizes", "8-16-1:32", "784-100-10:200", "--dtype", "float64", "--threads", 1, "--seconds", 0.1)
+    for default, numbers in ("0.9", "same"), ("0.8", "other"):
+        package = shutil.copytree(Path(nnfast.__file__).parent, tmp_path / numbers / "nnfast")
+        file = package / "_network.py"
+        source = file.read_text()
+        assert source.count("beta_1: float = 0.9,") == 1
+        file.write_text(source.replace("beta_1: float = 0.9,", f"beta_1: float = {default},"))
+        output = run("-m", "bench.versions", tmp_path / numbers, *options)
+        rows = re.findall(r"^(\S+) float64 .* (same|other)$", output, re.MULTILINE)
+        assert rows == [("8-16-1:32", numbers), ("784-100-10:200", numbers)]
 
 
 def test_a_row_is_void_when_losses_differ(monkeypatch):
