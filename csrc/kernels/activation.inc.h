@@ -237,7 +237,7 @@ NNF_INLINE VT V(leaky_relu_grad)(VT y, VT slope) { return V(select)(V(le)(y, V(z
 
 NNF_INLINE VT V(step)(VT x)
 {
-    return V(select)(V(le)(x, V(zero)()), V(zero)(), V(select)(V(lt)(V(zero)(), x), V(set1)(1), x));
+    return V(zero_where)(V(le)(x, V(zero)()), V(select)(V(lt)(V(zero)(), x), V(set1)(1), x));
 }
 NNF_INLINE VT V(step_grad)(VT y)
 {
@@ -272,7 +272,7 @@ NNF_INLINE VT V(softplus)(VT x)
 {
     const VT low = V(set1)(V(exp_low)), down = V(neg)(V(abs)(x));
     const VT e = V(exp_between)(V(select)(V(lt)(down, low), low, down));
-    return V(add)(V(select)(V(lt)(x, V(zero)()), V(zero)(), x), V(log1p)(e));
+    return V(add)(V(zero_where)(V(lt)(x, V(zero)()), x), V(log1p)(e));
 }
 NNF_INLINE VT V(softplus_grad)(VT y) { return V(neg)(V(expm1_negative)(V(neg)(y))); }
 
@@ -280,13 +280,13 @@ NNF_INLINE VT V(softplus_grad)(VT y) { return V(neg)(V(expm1_negative)(V(neg)(y)
 NNF_INLINE VT V(hard_sigmoid)(VT x)
 {
     const VT one = V(set1)(1), y = V(div)(V(add)(x, V(set1)(3)), V(set1)(6));
-    const VT above = V(select)(V(lt)(y, V(zero)()), V(zero)(), y);
+    const VT above = V(zero_where)(V(lt)(y, V(zero)()), y);
     return V(select)(V(lt)(one, above), one, above);
 }
 NNF_INLINE VT V(hard_sigmoid_grad)(VT y)
 {
     const VT inside = V(select)(V(lt)(y, V(set1)(1)), V(set1)((T)(1.0 / 6.0)), V(zero)());
-    return V(select)(V(le)(y, V(zero)()), V(zero)(), inside);
+    return V(zero_where)(V(le)(y, V(zero)()), inside);
 }
 
 /* x / (1 + |x|), whose slope 1 / (1 + |x|)^2 is (1 - |y|)^2. Beyond the largest integers of the type it is 1. */

@@ -43,7 +43,7 @@ static void V(dropout)(nnf_index n, void *out, void *slope, nnf_index first, dou
         for (nnf_index i = 0; i < count; i += LANES) {
             const nnf_index lanes = nnf_min(count - i, LANES);
             T *y = (T *)out + j + i, *s = (T *)slope + j + i;
-            const VT factor = V(select)(V(lt)(V(load_n)(u + i, lanes), threshold), V(zero)(), kept);
+            const VT factor = V(zero_where)(V(lt)(V(load_n)(u + i, lanes), threshold), kept);
             V(store_n)(y, V(mul)(V(load_n)(y, lanes), factor), lanes);
             V(store_n)(s, V(mul)(V(load_n)(s, lanes), factor), lanes);
         }

@@ -12,19 +12,19 @@ enum { V(SUM_VECTORS) = NNF_SUM_LANES / LANES };
 
 /* The rows are walked in here, not by callers: of a tile they are two vectors long, and a call takes longer than they.
  * One case: f of every row, a vector at a time; the last may be a part of one. */
-#define ELEMENTWISE(NAME, f)                                   \
-    case NNF_##NAME:                                           \
-        for (; i < m; i++, to += ld, from += ld) {             \
-            nnf_index j = 0;                                   \
-            for (; j + LANES <= n; j += LANES) {               \
-                const VT vx = V(load)(from + j);               \
-                V(store)(to + j, f);                           \
-            }                                                  \
-            if (j < n) {                                       \
-                const VT vx = V(load_n)(from + j, n - j);      \
-                V(store_n)(to + j, f, n - j);                  \
-            }                                                  \
-        }                                                      \
+#define ELEMENTWISE(NAME, f)                                         \
+    case NNF_##NAME:                                                 \
+        for (nnf_index i = 0; i < m; i++, to += ld, from += ld) {    \
+            nnf_index j = 0;                                         \
+            for (; j + LANES <= n; j += LANES) {                     \
+                const VT vx = V(load)(from + j);                     \
+                V(store)(to + j, f);                                 \
+            }                                                        \
+            if (j < n) {                                             \
+                const VT vx = V(load_n)(from + j, n - j);            \
+                V(store_n)(to + j, f, n - j);                        \
+            }                                                        \
+        }                                                            \
         break;
 #define NNF_ROW(NAME, name, slope) ELEMENTWISE(NAME, V(name)(vx))
 #define NNF_ARGUMENT_ROW(NAME, name, slope, value) ELEMENTWISE(NAME, V(name)(vx, vargument))
@@ -34,7 +34,6 @@ static void V(activate)(int activation, double argument, nnf_index m, nnf_index 
     const VT vargument = V(set1)((T)argument);
     T *to = (T *)out;
     const T *from = (const T *)x;
-    nnf_index i = 0;
     if (ld == n) { /* rows without gaps are one row */
         n *= m;
         m = 1;
@@ -48,19 +47,19 @@ static void V(activate)(int activation, double argument, nnf_index m, nnf_index 
 #undef NNF_ROW
 #undef ELEMENTWISE
 
-#define ELEMENTWISE(NAME, f)                                                     \
-    case NNF_##NAME:                                                             \
-        for (; i < m; i++, to += ld, d += ld, value += ldy) {                    \
-            nnf_index j = 0;                                                     \
-            for (; j + LANES <= n; j += LANES) {                                 \
-                const VT vy = V(load)(value + j);                                \
-                V(store)(to + j, V(mul)(V(load)(d + j), f));                     \
-            }                                                                    \
-            if (j < n) {                                                         \
-                const VT vy = V(load_n)(value + j, n - j);                       \
-                V(store_n)(to + j, V(mul)(V(load_n)(d + j, n - j), f), n - j);   \
-            }                                                                    \
-        }                                                                        \
+#define ELEMENTWISE(NAME, f)                                                      \
+    case NNF_##NAME:                                                              \
+        for (nnf_index i = 0; i < m; i++, to += ld, d += ld, value += ldy) {      \
+            nnf_index j = 0;                                                      \
+            for (; j + LANES <= n; j += LANES) {                                  \
+                const VT vy = V(load)(value + j);                                 \
+                V(store)(to + j, V(mul)(V(load)(d + j), f));                      \
+            }                                                                     \
+            if (j < n) {                                                          \
+                const VT vy = V(load_n)(value + j, n - j);                        \
+                V(store_n)(to + j, V(mul)(V(load_n)(d + j, n - j), f), n - j);    \
+            }                                                                     \
+        }                                                                         \
         break;
 #define NNF_ROW(NAME, name, slope) ELEMENTWISE(NAME, V(name##_grad)(vy))
 #define NNF_ARGUMENT_ROW(NAME, name, slope, value) ELEMENTWISE(NAME, V(name##_grad)(vy, vargument))
@@ -70,7 +69,6 @@ static void V(derive)(int activation, double argument, nnf_index m, nnf_index n,
     const VT vargument = V(set1)((T)argument);
     T *to = (T *)out;
     const T *d = (const T *)dy, *value = (const T *)y;
-    nnf_index i = 0;
     if (ld == n && ldy == n) {
         n *= m;
         m = 1;
@@ -86,16 +84,16 @@ static void V(derive)(int activation, double argument, nnf_index m, nnf_index n,
 
 #define FROM_OUTPUT vy
 #define FROM_INPUT vx
-#define ELEMENTWISE(NAME, f, slope_of_f)                                  \
-    case NNF_##NAME:                                                      \
-        for (; i < m; i++, to += ld, rise += ld, from += ld) {            \
-            for (nnf_index j = 0; j < n; j += LANES) {                    \
-                const nnf_index count = nnf_min(n - j, LANES);            \
-                const VT vx = V(load_n)(from + j, count), vy = f;         \
-                V(store_n)(rise + j, slope_of_f, count);                  \
-                V(store_n)(to + j, vy, count);                            \
-            }                                                             \
-        }                                                                 \
+#define ELEMENTWISE(NAME, f, slope_of_f)                                         \
+    case NNF_##NAME:                                                             \
+        for (nnf_index i = 0; i < m; i++, to += ld, rise += ld, from += ld) {    \
+            for (nnf_index j = 0; j < n; j += LANES) {                           \
+                const nnf_index count = nnf_min(n - j, LANES);                   \
+                const VT vx = V(load_n)(from + j, count), vy = f;                \
+                V(store_n)(rise + j, slope_of_f, count);                         \
+                V(store_n)(to + j, vy, count);                                   \
+            }                                                                    \
+        }                                                                        \
         break;
 #define NNF_ROW(NAME, name, slope) ELEMENTWISE(NAME, V(name)(vx), V(name##_grad)(FROM_##slope))
 #define NNF_ARGUMENT_ROW(NAME, name, slope, value) \
@@ -106,7 +104,6 @@ static void V(activate_with_slope)(int activation, double argument, nnf_index m,
     const VT vargument = V(set1)((T)argument);
     T *to = (T *)out, *rise = (T *)slope;
     const T *from = (const T *)x;
-    nnf_index i = 0;
     if (ld == n) {
         n *= m;
         m = 1;

@@ -24,13 +24,13 @@ typedef VT V(rule)(const V(constants) *s, VT w, VT g, VT *s1, VT *s2, VT *reach)
  * ever, and some CPUs work on those many times slower. */
 NNF_INLINE VT V(flush)(VT x)
 {
-    return V(select)(V(lt)(V(abs)(x), V(set1)(SMALLEST_NORMAL)), V(zero)(), x);
+    return V(zero_where)(V(lt)(V(abs)(x), V(set1)(SMALLEST_NORMAL)), x);
 }
 
 /* x, towards 0 by `by` >= 0 and not beyond. NaN stays. */
 NNF_INLINE VT V(shrink)(VT x, VT by)
 {
-    return V(select)(V(lt)(V(abs)(x), by), V(zero)(), V(sub)(x, V(copysign)(by, x)));
+    return V(zero_where)(V(lt)(V(abs)(x), by), V(sub)(x, V(copysign)(by, x)));
 }
 
 /* x within +-limit; NaN where x is infinite or NaN: that training diverges is not hidden. */
@@ -124,12 +124,12 @@ NNF_INLINE VT V(rprop)(const V(constants) *s, VT w, VT g, VT *s1, VT *s2, VT *re
     larger = V(select)(V(lt)(larger, most), larger, most);
     size = V(select)(V(lt)(zero, agreement), larger,
                      V(select)(V(lt)(agreement, zero), V(max)(smaller, least), size));
-    *s1 = V(select)(V(lt)(agreement, zero), zero, sign);
+    *s1 = V(zero_where)(V(lt)(agreement, zero), sign);
     *s2 = size;
     *reach = zero;
     VT next = V(nfma)(V(mul)(s->rate, size), *s1, w);
     VT crossing = V(mul)(V(mul)(V(sign)(next), V(sign)(w)), s->l1);
-    return V(select)(V(lt)(crossing, zero), zero, next);
+    return V(zero_where)(V(lt)(crossing, zero), next);
 }
 
 /* No step: the gradient itself, into s1. At 0 the L1 penalty has no slope. */
