@@ -83,8 +83,10 @@ bool nnf_poll_stop(nnf_poll *poll, int thread);
 
 /* ---- pace.c ------------------------------------------------------------------------------------------------- */
 
-/* How many threads `flop` floating-point operations pay for: one more for every 2 MFLOP, at most n_threads. */
+/* How many threads `flop` floating-point operations pay for on any machine: one more for every 2 MFLOP, at most
+ * n_threads. And how many they may pay for, if their CPUs are near each other. */
 int nnf_team_size(double flop, int n_threads);
+int nnf_team_limit(double flop, int n_threads);
 
 typedef struct nnf_tally {
     double rows, seconds;
@@ -96,7 +98,8 @@ typedef struct nnf_tally {
  * When the team in use slows down, as it does when another process takes one of its CPUs, half of it goes on at once.
  * Zero-initialised: nothing known. */
 typedef struct nnf_pace {
-    int wanted, size; /* threads that would pay on a quiet machine, threads in use */
+    int first, most;  /* threads to begin with, and that may pay */
+    int size;         /* threads in use */
     int trial;        /* threads on trial; 0: no trial */
     bool up;          /* where both exist, the next trial is of the larger team */
     double known;     /* seconds a row of `size` threads; 0: nothing known */
@@ -107,8 +110,8 @@ typedef struct nnf_pace {
     double age;       /* seconds up to now */
 } nnf_pace;
 
-/* The team of the next stretch, when `wanted` threads would pay. */
-int nnf_pace_team(nnf_pace *pace, int wanted);
+/* The team of the next stretch: `first` threads in the beginning, later as many as pay, up to `most`. */
+int nnf_pace_team(nnf_pace *pace, int first, int most);
 
 /* The length of the next stretch in batches: a millisecond of them, at least one. */
 nnf_index nnf_pace_batches(const nnf_pace *pace, nnf_index batch);

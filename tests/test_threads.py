@@ -120,11 +120,26 @@ print(team())
 
 def test_a_small_network_runs_on_one_thread():
     code = """
-nnfast.MLP((20, 64, 1), random_state=0).train_epoch(np.ones((320, 20)), np.ones((320, 1)), 32)
+rng = np.random.default_rng(0)
+X = rng.standard_normal((1000000, 8))
+nnfast.MLP((8, 16, 1), random_state=0).train_epoch(X, X[:, :1], 32)
 nnfast.ops.matmul(np.ones((20, 20)), np.ones((20, 20)))
 print(team())
 """
     assert run(code) == ["1"]
+
+
+def test_more_threads_are_tried_in_a_fit_that_lasts():
+    "With 0.5 MFLOP a step: too little to begin with more than one, as a short fit shows."
+    code = """
+net = nnfast.MLP((20, 64, 1), random_state=0, n_jobs=2)
+X, Y = np.ones((640000, 20)), np.ones((640000, 1))
+net.train_epoch(X[:640], Y[:640], 64)
+print(team())
+net.train_epoch(X, Y, 64)
+print(team())
+"""
+    assert run(code) == ["1", "2"]
 
 
 def test_every_estimator_documents_n_jobs():

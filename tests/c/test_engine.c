@@ -81,6 +81,8 @@ static void test_team_size(void)
     check(nnf_team_size(1.9e6, 8) == 1, "little work: one thread");
     check(nnf_team_size(2e6, 8) == 2, "2 MFLOP pay for a second thread");
     check(nnf_team_size(1e30, 8) == 8, "never more than asked for");
+    check(nnf_team_limit(0.24e6, 8) == 1 && nnf_team_limit(0.25e6, 8) == 2, "0.25 MFLOP may pay for a second thread");
+    check(nnf_team_limit(1e30, 8) == 8, "never more than asked for");
 }
 
 /* A machine in place of the clock: what a row takes with a team of n. */
@@ -89,14 +91,15 @@ typedef double row_seconds(int n);
 /* A network in training on it, in batches of 100 rows. */
 typedef struct fit {
     nnf_pace pace;
-    int wanted, changes; /* of the team in use */
+    int first, most;     /* as nnf_pace_team's */
+    int changes;         /* of the team in use */
     double seconds, rows, noise;
     unsigned state; /* of the noise */
 } fit;
 
 static int train_on(fit *f, row_seconds *machine, double stall)
 {
-    const int team = nnf_pace_team(&f->pace, f->wanted), size = f->pace.size;
+    const int team = nnf_pace_team(&f->pace, f->first, f->most), size = f->pace.size;
     const nnf_index rows = nnf_pace_batches(&f->pace, 100) * 100;
     f->state = f->state * 1664525 + 1013904223;
     const double noise = 1 + f->noise * (f->state / 2147483648.0 - 1);
@@ -161,13 +164,13 @@ static void test_pace(void)
     const int sizes[] = {2, 3, 16};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         const int n = sizes[i];
-        fit f = {.wanted = n};
+        fit f = {.first = n, .most = n};
         train_on(&f, quiet, 0.3); /* creates the threads */
         double ratio = train_for(&f, quiet, 3) / quiet(n);
         check(f.pace.size == n && f.changes == 0, "a team of %d that pays stays", n);
         check(ratio > 1.001 && ratio < 1.02, "trials of fewer than %d cost %.3f", n, ratio);
 
-        f = (fit){.wanted = n};
+        f = (fit){.first = n, .most = n};
         check(time_until(&f, dear_barriers, 1) < 0.1, "a team of %d that does not pay shrinks to one", n);
         ratio = train_for(&f, dear_barriers, 3) / dear_barriers(1);
         check(ratio > 1.001 && ratio < 1.02, "trials of more than one cost %.3f", ratio);
@@ -175,7 +178,7 @@ static void test_pace(void)
         check(back < 0.5, "a team grows to %d when it pays (%.3f s)", n, back);
     }
 
-    fit f = {.wanted = 2};
+    fit f = {.first = 2, .most = 2};
     train_for(&f, quiet, 1);
     for (int stalls = 0; stalls < 10; stalls++) {
         train_on(&f, quiet, 3e-3);
@@ -186,28 +189,47 @@ static void test_pace(void)
     check(train_for(&f, one_cpu_taken, 1) < 1.05 * one_cpu_taken(1), "and stays so while it is there");
     check(time_until(&f, quiet, 2) < 0.5, "and grows when it has left");
 
-    f = (fit){.wanted = 16};
+    f = (fit){.first = 16, .most = 16};
     train_for(&f, quiet, 1);
     check(time_until(&f, three_cpus_taken, 8) < 0.04, "half a team when some CPUs are taken");
     check(train_for(&f, three_cpus_taken, 1) < 1.05 * three_cpus_taken(8) && f.pace.size == 8, "and no less");
 
-    f = (fit){.wanted = 2, .noise = 0.2};
+    f = (fit){.first = 2, .most = 2, .noise = 0.2};
     train_for(&f, hardly_worth_it, 10);
     check(f.pace.size == 2 && f.changes == 0, "noise does not change the team (%d changes)", f.changes);
 
-    f = (fit){.wanted = 2};
-    check(nnf_pace_team(&f.pace, 2) == 2 && nnf_pace_batches(&f.pace, 100) == 1, "first one batch with the whole team");
+    f = (fit){.first = 2, .most = 2};
+    check(nnf_pace_team(&f.pace, 2, 2) == 2, "first the whole team");
+    check(nnf_pace_batches(&f.pace, 100) == 1, "with one batch");
     train_for(&f, quiet, 0.1);
     const double length = (double)nnf_pace_batches(&f.pace, 100) * 100 * quiet(2);
     check(length > 0.8e-3 && length < 1.2e-3, "a stretch takes %.2g s", length);
     check(nnf_pace_batches(&f.pace, 1000000) == 1, "at least a batch");
-    check(nnf_pace_team(&f.pace, 1) == 1 && nnf_pace_team(&f.pace, 4) == 4, "another number wanted: all anew");
+    check(nnf_pace_team(&f.pace, 1, 1) == 1 && nnf_pace_team(&f.pace, 4, 4) == 4, "other numbers: all anew");
 
-    f = (fit){.wanted = 2};
+    f = (fit){.first = 2, .most = 2};
     check(train_for(&f, large_steps, 24 * 100 * large_steps(2)) < 1.001 * large_steps(2), "a short fit meets no trial");
-    f = (fit){.wanted = 2};
+    f = (fit){.first = 2, .most = 2};
     const double ratio = train_for(&f, large_steps, 300) / large_steps(2);
     check(f.pace.size == 2 && ratio < 1.03, "trials of steps of half a second cost %.3f", ratio);
+}
+
+/* More threads than the fit begins with may pay. */
+static void test_growth(void)
+{
+    for (int first = 1; first <= 5; first += 4) {
+        fit f = {.first = first, .most = 16};
+        train_on(&f, quiet, 0.3);
+        const double growth = time_until(&f, quiet, 16);
+        check(f.changes > 0 && growth < 0.15, "a team of %d grows to 16 when they pay (%.3f s)", first, growth);
+
+        f = (fit){.first = first, .most = 16};
+        const double ratio = train_for(&f, large_steps, 20 * 100 * large_steps(first)) / large_steps(first);
+        check(f.changes == 0 && ratio < 1.001, "a short fit keeps its team of %d", first);
+    }
+    fit f = {.first = 1, .most = 2};
+    const double ratio = train_for(&f, dear_barriers, 3) / dear_barriers(1);
+    check(f.changes == 0 && ratio > 1.001 && ratio < 1.02, "trials of one more that does not pay cost %.3f", ratio);
 }
 
 /* ---- memory ---- */
@@ -283,6 +305,7 @@ int main(void)
     test_barrier();
     test_team_size();
     test_pace();
+    test_growth();
     test_memory();
     test_names();
     return report();
