@@ -105,7 +105,8 @@ typedef struct nnf_pace {
     double known;     /* seconds a row of `size` threads; 0: nothing known */
     double least;     /* the least of it since the last trial; 0: no trial yet */
     nnf_tally recent; /* what `size` threads did, the older the less it counts */
-    nnf_tally tried;  /* what `trial` threads did */
+    nnf_tally waking; /* what `trial` threads did at first, */
+    nnf_tally tried;  /* and since then */
     double rest;      /* seconds to the next trial */
     double age;       /* seconds up to now */
 } nnf_pace;

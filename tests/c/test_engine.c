@@ -95,6 +95,8 @@ typedef struct fit {
     int changes;         /* of the team in use */
     double seconds, rows, noise;
     unsigned state; /* of the noise */
+    int awake;      /* threads that did the last stretch */
+    double waking;  /* seconds that one with more takes longer */
 } fit;
 
 static int train_on(fit *f, row_seconds *machine, double stall)
@@ -103,7 +105,9 @@ static int train_on(fit *f, row_seconds *machine, double stall)
     const nnf_index rows = nnf_pace_batches(&f->pace, 100) * 100;
     f->state = f->state * 1664525 + 1013904223;
     const double noise = 1 + f->noise * (f->state / 2147483648.0 - 1);
-    const double seconds = (double)rows * machine(team) * noise + stall;
+    const double waking = team > f->awake ? f->waking : 0;
+    const double seconds = (double)rows * machine(team) * noise + waking + stall;
+    f->awake = team;
     nnf_pace_learn(&f->pace, rows, seconds);
     f->changes += f->pace.size != size;
     f->seconds += seconds;
@@ -227,7 +231,11 @@ static void test_growth(void)
         const double ratio = train_for(&f, large_steps, 20 * 100 * large_steps(first)) / large_steps(first);
         check(f.changes == 0 && ratio < 1.001, "a short fit keeps its team of %d", first);
     }
-    fit f = {.first = 1, .most = 2};
+    fit f = {.first = 1, .most = 2, .waking = 0.8e-3};
+    const double waking = time_until(&f, hardly_worth_it, 2);
+    check(waking < 0.05, "the first trial is won by threads that take time to wake (%.3f s)", waking);
+
+    f = (fit){.first = 1, .most = 2, .waking = 0.8e-3};
     const double ratio = train_for(&f, dear_barriers, 3) / dear_barriers(1);
     check(f.changes == 0 && ratio > 1.001 && ratio < 1.02, "trials of one more that does not pay cost %.3f", ratio);
 }
