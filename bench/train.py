@@ -92,7 +92,7 @@ class Problem(NamedTuple):
 
 PROBLEMS = [
     Problem((8, 16, 1), 32, 512, 6),
-    Problem((20, 64, 64, 1), 32, 1024, 6),  # a tenth of a second: nnfast tries a second thread after a few epochs
+    Problem((20, 64, 64, 1), 32, 256, 6),
     Problem((20, 64, 64, 1), 256, 64, 6),
     Problem((30, 100, 1), 200, 64, 6),
     Problem((784, 100, 10), 200, 30, 4),
