@@ -241,14 +241,15 @@ static void V(columns_to_rows)(nnf_index n, nnf_index count, T *const *rows, con
     }
 }
 
-/* As sum_lanes: column j is virtual lane j. */
+/* As sum_lanes: column j is virtual lane j. The lanes without a column are 0, and adding that changes no bit: no lane
+ * is -0, as each is a sum that began with 0. */
 static VT V(sum_columns)(nnf_index n, const VT *columns)
 {
     VT lane[NNF_SUM_LANES];
-    for (nnf_index j = 0; j < NNF_SUM_LANES; j++)
-        lane[j] = j < n ? V(add)(V(zero)(), columns[j]) : V(zero)();
-    for (int half = NNF_SUM_LANES / 2; half > 0; half /= 2)
-        for (int j = 0; j < half; j++)
+    for (nnf_index j = 0; j < n; j++)
+        lane[j] = V(add)(V(zero)(), columns[j]);
+    for (nnf_index half = NNF_SUM_LANES / 2; half > 0; half /= 2)
+        for (nnf_index j = 0; j < half && j + half < n; j++)
             lane[j] = V(add)(lane[j], lane[j + half]);
     return lane[0];
 }
