@@ -118,10 +118,12 @@ enum { FEW_ROWS = 24, FEW_WEIGHTS = 1 << 15 };
 
 static bool goes_by_columns(const nnf_network *network, nnf_index batch, int n_threads)
 {
-    double weights = 0;
-    for (int l = 0; l < network->n_layers; l++)
-        weights += (double)network->layers[l].n_in * (double)network->layers[l].n_out;
-    return n_threads > 1 && batch < FEW_ROWS * (nnf_index)n_threads && weights > FEW_WEIGHTS;
+    if (n_threads == 1 || batch >= FEW_ROWS * (nnf_index)n_threads)
+        return false;
+    nnf_index weights = 0;
+    for (int l = 0; l < network->n_layers && weights <= FEW_WEIGHTS; l++)
+        weights += network->layers[l].n_in * network->layers[l].n_out;
+    return weights > FEW_WEIGHTS;
 }
 
 typedef void layer_pass(const nnf_network *network, int l, nnf_range rows, nnf_range panels);
