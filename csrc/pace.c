@@ -98,18 +98,26 @@ static void retreat(nnf_pace *pace)
     pace->rest = memory;
 }
 
+static void learn_from_trial(nnf_pace *pace, double rows, double seconds)
+{
+    nnf_tally *t = &pace->tried;
+    const bool first = pace->waking.rows + t->rows == 0;
+    if (first && seconds < glance) {
+        pace->waking = (nnf_tally){rows, seconds};
+        return;
+    }
+    *t = (nnf_tally){t->rows + rows, t->seconds + seconds};
+    const bool faster = t->seconds < (1 - margin) * t->rows * pace->known;
+    if (t->seconds > (faster ? proof : glance))
+        end_trial(pace, faster);
+}
+
 void nnf_pace_learn(nnf_pace *pace, nnf_index rows, double seconds)
 {
     if (pace->known == 0) { /* the first stretch of all, which may have created the threads */
         pace->known = seconds / (double)rows;
-    } else if (pace->trial > 0 && seconds < glance && pace->waking.rows + pace->tried.rows == 0) {
-        pace->waking = (nnf_tally){(double)rows, seconds};
     } else if (pace->trial > 0) {
-        nnf_tally *t = &pace->tried;
-        *t = (nnf_tally){t->rows + (double)rows, t->seconds + seconds};
-        const bool faster = t->seconds < (1 - margin) * t->rows * pace->known;
-        if (t->seconds > (faster ? proof : glance))
-            end_trial(pace, faster);
+        learn_from_trial(pace, (double)rows, seconds);
     } else {
         nnf_tally *t = &pace->recent;
         const double kept = memory / (memory + seconds);

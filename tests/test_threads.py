@@ -130,13 +130,13 @@ print(team())
 
 
 def test_more_threads_are_tried_in_a_fit_that_lasts():
-    "With 0.5 MFLOP a step: too little to begin with more than one, as a short fit shows."
+    "With 0.26 MFLOP a step: too little to begin with more than one, as a short fit shows."
     code = """
 net = nnfast.MLP((20, 64, 1), random_state=0, n_jobs=2)
 X, Y = np.ones((640000, 20)), np.ones((640000, 1))
-net.train_epoch(X[:640], Y[:640], 64)
+net.train_epoch(X[:640], Y[:640], 32)
 print(team())
-net.train_epoch(X, Y, 64)
+net.train_epoch(X, Y, 32)
 print(team())
 """
     assert run(code) == ["1", "2"]
