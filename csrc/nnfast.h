@@ -34,6 +34,7 @@ typedef enum nnf_status {
     NNF_BAD_CONFIG,    /* the network description is inconsistent */
     NNF_UNKNOWN_ISA,   /* NNFAST_ISA or nnf_isa_select names no instruction set of this build */
     NNF_NO_ISA,        /* the named instruction set is not available on this CPU */
+    NNF_NOT_FINITE,    /* an input is NaN or infinite, where it must not be */
     NNF_INTERRUPTED    /* the poll function asked to stop; parameters are those of the last finished step */
 } nnf_status;
 
@@ -215,8 +216,9 @@ typedef struct nnf_rows {
  * b_0 (sizes[1]), ..., b_last; all C-contiguous. */
 
 /* out (X->n, sizes[last], contiguous) = the network's outputs for X. Weights are read where they lie, or packed for the
- * call when there are rows enough to pay for it. poll may be NULL. */
-nnf_status nnf_forward(const nnf_config *config, const void *const *params, const nnf_rows *X, void *out,
+ * call when there are rows enough to pay for it. With `finite`, NNF_NOT_FINITE when an element of X is NaN or infinite;
+ * out then holds anything. poll may be NULL. */
+nnf_status nnf_forward(const nnf_config *config, const void *const *params, const nnf_rows *X, int finite, void *out,
                        int (*poll)(void));
 
 /* A network in training: packed parameters, optimizer state, and a workspace. */

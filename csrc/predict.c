@@ -22,6 +22,8 @@ typedef struct forward_job {
     void *buffers;            /* (n_threads, 2, block, ld) hidden layers, in turn */
     const void **rows;        /* (n_threads, 3, block) pointers to the rows of X and of the two buffers */
     nnf_sparse_row *sparse;   /* (n_threads, block) rows of a sparse X; NULL for a dense one */
+    bool finite;              /* X must be */
+    atomic_bool refused;      /* it is not */
     nnf_poll poll;
 } forward_job;
 
@@ -35,6 +37,26 @@ static void activate_groups(const forward_job *job, int activation, nnf_index m,
         (activation == NNF_SOFTMAX ? kernels->softmax : kernels->ordered)(m, n, nnf_at(kernels, out, first), n_out);
         first += n;
     }
+}
+
+/* Asked of a block just before it is used, for what it brings into the caches. Where all of X was searched first,
+ * 784-100-10 took a quarter longer. */
+static bool is_finite(const forward_job *job, nnf_index begin, nnf_index m)
+{
+    const nnf_kernels *kernels = job->kernels;
+    const nnf_rows *X = job->X;
+    if (X->indptr != NULL) {
+        const nnf_index first = X->indptr[begin];
+        return kernels->finite(X->indptr[begin + m] - first, nnf_at(kernels, X->values, first));
+    }
+    const nnf_index n_in = job->layers[0].W.n_rows;
+    if (X->ld == n_in) /* rows without gaps are searched as one */
+        return kernels->finite(m * n_in, nnf_at(kernels, X->values, begin * n_in));
+    for (nnf_index i = begin; i < begin + m; i++) {
+        if (!kernels->finite(n_in, nnf_at(kernels, X->values, i * X->ld)))
+            return false;
+    }
+    return true;
 }
 
 static void forward_block(const forward_job *job, int thread, nnf_index begin, nnf_index m)
@@ -85,8 +107,14 @@ static void forward_work(void *context, nnf_team *team, int thread, int n_thread
     }
     nnf_barrier(team);
     const nnf_range rows = nnf_share(job->X->n, 12, thread, n_threads);
-    for (nnf_index i = rows.begin; i < rows.end && !nnf_poll_stop(&job->poll, thread); i += job->block)
-        forward_block(job, thread, i, nnf_min(job->block, rows.end - i));
+    for (nnf_index i = rows.begin; i < rows.end && !nnf_poll_stop(&job->poll, thread); i += job->block) {
+        const nnf_index m = nnf_min(job->block, rows.end - i);
+        if (job->finite && !is_finite(job, i, m))
+            atomic_store(&job->refused, true);
+        if (atomic_load(&job->refused))
+            return;
+        forward_block(job, thread, i, m);
+    }
 }
 
 /* Scratch of one call. With `packed`, also room for the packed weights; of few outputs they are transposed. */
@@ -140,13 +168,15 @@ static nnf_status run(forward_job *job, int max_threads, bool pack)
     nnf_parallel(n_threads, forward_work, job);
     if (scratch != stack)
         nnf_scratch_give(scratch);
-    return atomic_load(&job->poll.stop) ? NNF_INTERRUPTED : NNF_OK;
+    if (atomic_load(&job->poll.stop))
+        return NNF_INTERRUPTED;
+    return atomic_load(&job->refused) ? NNF_NOT_FINITE : NNF_OK;
 }
 
 /* Views of layers: on the stack for networks of the usual depth. */
 enum { LAYERS_ON_STACK = 16 };
 
-nnf_status nnf_forward(const nnf_config *config, const void *const *params, const nnf_rows *X, void *out,
+nnf_status nnf_forward(const nnf_config *config, const void *const *params, const nnf_rows *X, int finite, void *out,
                        int (*poll)(void))
 {
     nnf_status status = nnf_check_layers(config);
@@ -173,7 +203,7 @@ nnf_status nnf_forward(const nnf_config *config, const void *const *params, cons
     forward_job job = {
         .kernels = nnf_active_kernels(config->dtype), .n_layers = n_layers, .layers = layers,
         .plain = pack ? params : NULL, .n_groups = config->n_groups, .groups = config->groups,
-        .X = X, .out = out, .poll = nnf_poll_start(poll),
+        .X = X, .finite = finite != 0, .out = out, .poll = nnf_poll_start(poll),
     };
     status = run(&job, config->n_threads, pack);
     if (layers != stack)

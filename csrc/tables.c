@@ -13,6 +13,7 @@ static const char *const messages[] = {
     [NNF_BAD_CONFIG] = "the network description is inconsistent",
     [NNF_UNKNOWN_ISA] = "no such instruction set in this build",
     [NNF_NO_ISA] = "this CPU does not have the instruction set",
+    [NNF_NOT_FINITE] = "an input is NaN or infinite",
     [NNF_INTERRUPTED] = "interrupted",
 };
 

@@ -258,7 +258,7 @@ ARROWS = {
     "_resuming": ({"_kept", "_rows"}, {"numpy"}),
     "_base": (
         {"_averaging", "_callbacks", "_hidden", "_kept", "_layers", "_network", "_outputs", "_resuming", "_rows"}
-        | {"_schedules", "_sklearn", "_training", "_validation"},
+        | {"_schedules", "_sklearn", "_threads", "_training", "_validation"},
         {"numpy", "scipy", "sklearn"},
     ),
     "_classifier": ({"_base", "_network", "_outputs", "_rows", "ops"}, {"numpy", "sklearn"}),

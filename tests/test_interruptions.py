@@ -79,6 +79,9 @@ def interruptions():
     assert interrupted("forward", lambda: network.forward(X, out=out))
     assert np.isfinite(out[0, 0]) and np.isnan(out[-1, 0])
     assert np.isfinite(network.forward(X[:100])).all()
+    out[:] = np.nan
+    assert interrupted("forward", lambda: network.forward(X, out=out))  # by the plan that it now has
+    assert np.isfinite(out[0, 0]) and np.isnan(out[-1, 0])
     with network.training(10) as training:
         assert interrupted("forward", lambda: training.forward(X))
         assert (training.forward(X[:100]) == network.forward(X[:100])).all()
@@ -93,7 +96,7 @@ def interruptions():
         assert [str(w.message) for w in caught] == ["Training interrupted by user."]
         assert model.n_iter_ == 0 and model.loss_curve_ == []
         assert model.predict(X[:50]).shape == (50,)
-    assert interrupted("forward", lambda: model.predict(X))
+    assert interrupted("_outputs", lambda: model.predict(X))
     assert model.predict(X[:50]).shape == (50,)
     model.set_params(max_iter=1, early_stopping=False, batch_size=50)
     warnings.simplefilter("ignore")

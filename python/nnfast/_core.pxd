@@ -13,6 +13,7 @@ cdef extern from "nnfast.h" nogil:
         NNF_BAD_CONFIG
         NNF_UNKNOWN_ISA
         NNF_NO_ISA
+        NNF_NOT_FINITE
         NNF_INTERRUPTED
     const char *nnf_status_message(nnf_status status)
 
@@ -126,8 +127,8 @@ cdef extern from "nnfast.h" nogil:
         pass
 
     # NNF_INTERRUPTED means that the poll function raised.
-    nnf_status nnf_forward(const nnf_config *config, const void *const *params, const nnf_rows *X, void *out,
-                           int (*poll)() except -1 nogil) except NNF_INTERRUPTED
+    nnf_status nnf_forward(const nnf_config *config, const void *const *params, const nnf_rows *X, int finite,
+                           void *out, int (*poll)() except -1 nogil) except NNF_INTERRUPTED
     nnf_status nnf_network_create(const nnf_config *config, nnf_network **out)
     void nnf_network_close(nnf_network *network)
     void nnf_network_free(nnf_network *network)

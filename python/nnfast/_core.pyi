@@ -63,6 +63,7 @@ class Plan:
         output: Any,
         finite: bool = ...,
         both: bool = ...,
+        n_threads: int = ...,
     ) -> bool: ...
 
 @final

@@ -1,7 +1,7 @@
 # cython: language_level=3, cdivision=True, embedsignature=True
 # cython: freethreading_compatible=True, autotestdict=False, auto_pickle=False
 """The binding to the C engine: check the arrays, release the GIL, one C call, raise on its status. No arithmetic here.
-A small prediction is different: `Plan` checks what is left to check, and keeps the GIL.
+A prediction with known weights is different: `Plan` checks what is left to check, and of a small one keeps the GIL.
 
 Arrays come in by the buffer protocol, whatever made them. Every function says which dtype, shape and layout it takes;
 the callers in this package convert before. nnfast.h documents what the C functions do.
@@ -510,8 +510,8 @@ def forward(X, coefs, intercepts, activations, out, int n_threads, groups=()):
     _require_shape(y, "out", x.rows.n, description.sizes[description.config.n_layers])
     _require_contiguous(y, "out")
     with nogil:
-        status = nnf_forward(&description.config, <const void *const *>description.pointers, &x.rows, y.buffer.buf,
-                             _poll)
+        status = nnf_forward(&description.config, <const void *const *>description.pointers, &x.rows, False,
+                             y.buffer.buf, _poll)
     _check(status)
 
 
@@ -546,31 +546,39 @@ cdef class _Bound:
             and _same_items(coefs, self.coefs) and _same_items(intercepts, self.intercepts)
         )
 
-    cdef bint run(self, Py_buffer *x, Py_buffer *y, bint finite, bint both, nnf_status *status):
+    cdef bint run(self, Py_buffer *x, Py_buffer *y, int n_threads, bint finite, bint both) except -1:
         """Plan.forward's work; False when the buffers do not suit it."""
-        cdef nnf_config *config = &self.description.config
+        cdef nnf_config config = self.description.config
+        cdef const void *const *params = <const void *const *>self.description.pointers
         cdef nnf_index n_in = config.sizes[0], n_out = config.sizes[config.n_layers]
-        cdef nnf_index i, n_columns = 2 if both else n_out
+        cdef nnf_index n_columns = 2 if both else n_out
         cdef nnf_rows rows
+        cdef nnf_status status
         if not _is_matrix(x, config.dtype, n_in) or not _is_matrix(y, config.dtype, n_columns):
             return False
         if both and n_out != 1:
             return False
         if y.shape[0] != x.shape[0] or x.shape[0] == 0 or y.strides[0] != n_columns * y.itemsize:
             return False
-        if x.shape[0] > _SMALL_WORK // self.work:
-            return False
         rows.n = x.shape[0]
         rows.values = x.buf
         rows.ld = x.strides[0] // x.itemsize
         rows.indptr = NULL
-        if finite:
-            for i in range(rows.n):
-                if not nnf_all_finite(config.dtype, n_in, <char *>x.buf + i * x.strides[0]):
-                    return False
-        status[0] = nnf_forward(config, <const void *const *>self.description.pointers, &rows, y.buf, NULL)
-        if both:
-            nnf_both_classes(config.dtype, rows.n, y.buf)
+        if rows.n <= _SMALL_WORK // self.work:
+            status = nnf_forward(&config, params, &rows, finite, y.buf, NULL)
+            if both:
+                nnf_both_classes(config.dtype, rows.n, y.buf)
+        elif n_threads == 0:
+            return False
+        else:
+            config.n_threads = n_threads
+            with nogil:
+                status = nnf_forward(&config, params, &rows, finite, y.buf, _poll)
+                if both:
+                    nnf_both_classes(config.dtype, rows.n, y.buf)
+        if status == NNF_NOT_FINITE:
+            return False
+        _check(status)
         return True
 
 
@@ -603,11 +611,12 @@ cdef bint _is_matrix(Py_buffer *b, nnf_dtype dtype, nnf_index columns):
 
 @cython.final
 cdef class Plan:
-    """Small forward passes without the usual checks: remembers the arrays of a network that have passed them.
+    """Forward passes without the usual checks, which take as long as 100 rows: remembers the arrays of a network that
+    have passed them.
 
     Holds those arrays, and finds them the same by identity: what is written into them counts, another array in the
     place of one is noticed. Not noticed is what NumPy warns of, a new shape or size given to an array itself. A copy,
-    also a pickled one, knows nothing. The engine works without letting the GIL go.
+    also a pickled one, knows nothing.
     """
 
     cdef _Bound bound
@@ -629,16 +638,16 @@ cdef class Plan:
             self.bound = bound
 
     @cython.binding(False)  # Cython's own kind of function makes two tuples more, a tenth of a microsecond a call
-    def forward(self, X, out, coefs, intercepts, hidden, output, bint finite=False, bint both=False):
+    def forward(self, X, out, coefs, intercepts, hidden, output, bint finite=False, bint both=False, int n_threads=0):
         """out (n, n_out), contiguous, = the outputs for X (n, n_in), or with `both` (n, 2): 1 - p and p of one output.
 
-        False when that is not for this function: other arrays than remembered, more work than some microseconds, X or
-        out not plain matrices of the network's dtype, or with `finite` something in X that is not.
+        Work of some microseconds is done at once, with the GIL; more, and without it, where a number of threads is
+        given: to find out how many there may be takes as long as a row. False when it is not done: more work, other
+        arrays than remembered, X or out not plain matrices of the network's dtype, or with `finite` something in X
+        that is not; out then holds anything.
         """
         cdef _Bound bound
         cdef Py_buffer x, y
-        cdef nnf_status status = NNF_BAD_ARGUMENT
-        cdef bint done = False
         with cython.critical_section(self):
             bound = self.bound
         if bound is None or not bound.is_of(coefs, intercepts, hidden, output):
@@ -646,15 +655,15 @@ cdef class Plan:
         if _try_buffer(X, &x, PyBUF_FORMAT | PyBUF_STRIDES) != 0:
             PyErr_Clear()
             return False
-        if _try_buffer(out, &y, PyBUF_FORMAT | PyBUF_STRIDES | PyBUF_WRITABLE) == 0:
-            done = bound.run(&x, &y, finite, both, &status)
-            PyBuffer_Release(&y)
-        else:
+        if _try_buffer(out, &y, PyBUF_FORMAT | PyBUF_STRIDES | PyBUF_WRITABLE) != 0:
             PyErr_Clear()
-        PyBuffer_Release(&x)
-        if done:
-            _check(status)
-        return done
+            PyBuffer_Release(&x)
+            return False
+        try:
+            return bound.run(&x, &y, n_threads, finite, both)
+        finally:
+            PyBuffer_Release(&y)
+            PyBuffer_Release(&x)
 
 
 # As _Bound.work counts. One row of 784-100-10 is 84,000 and takes 5 us with AVX-512, 30 with the scalar kernels.

@@ -444,10 +444,10 @@ class MLP(Kept):
         target = out
         if target is None and type(X) is np.ndarray and X.ndim == 2:
             target = np.empty((X.shape[0], self.layer_sizes[-1]), self.dtype)
-        if target is not None and self._plan.forward(
-            X, target, self.coefs_, self.intercepts_, self._activation, self.out_activation_
-        ):
-            return target
+        if target is not None:
+            given = X, target, self.coefs_, self.intercepts_, self._activation, self.out_activation_
+            if self._plan.forward(*given) or self._plan.forward(*given, n_threads=resolve_threads(self.n_jobs)):
+                return target
         rows = as_rows(X, self.dtype)
         activations = self._activations()
         if not self.output_groups and getattr(X, "dtype", None) == self.coefs_[0].dtype == self.dtype:

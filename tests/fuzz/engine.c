@@ -6,6 +6,7 @@
  *   - a status is one of the enum; a call that is refused, or gets no memory, changes no parameter and no state;
  *   - the bits are the same on any number of threads and on every instruction set with FMA;
  *   - a row of a prediction does not depend on its batch, and a network predicts as its plain parameters do;
+ *     what is not finite is found where that is asked;
  *   - an epoch in two parts is the whole epoch; an element of a product is one chain of multiply-adds.
  *
  * A short program goes on with zeros: each choice has its plainest case there.
@@ -422,6 +423,18 @@ static nnf_rows row_of(const net *t, const nnf_rows *X, nnf_index i)
     return row;
 }
 
+static bool all_finite(const net *t, const nnf_rows *X)
+{
+    bool finite = true;
+    for (nnf_index i = 0; i < X->n; i++) {
+        const nnf_index begin = X->indptr != NULL ? X->indptr[i] : i * X->ld;
+        const nnf_index end = X->indptr != NULL ? X->indptr[i + 1] : begin + t->n_in;
+        for (nnf_index j = begin; j < end; j++)
+            finite = finite && isfinite(get(t->config.dtype, X->values, j));
+    }
+    return finite;
+}
+
 /* ---- calls ------------------------------------------------------------------------------------------------------ */
 
 static void predict(run *r, net *t)
@@ -453,11 +466,14 @@ static void predict(run *r, net *t)
         n += t->sizes[k % t->config.n_layers + 1] * (k < t->config.n_layers ? t->sizes[k] : 1);
     }
     arm(r);
-    status = checked(nnf_forward(&t->config, arrays, &X, plain, go_on));
+    status = checked(nnf_forward(&t->config, arrays, &X, 0, plain, go_on));
     disarm();
     if (status == NNF_NO_MEMORY)
-        status = nnf_forward(&t->config, arrays, &X, plain, NULL);
+        status = nnf_forward(&t->config, arrays, &X, 0, plain, NULL);
     REQUIRE(status == NNF_OK && same(dtype, plain, out, X.n * t->n_out), "plain parameters predict as the network");
+    status = nnf_forward(&t->config, arrays, &X, 1, plain, NULL);
+    REQUIRE(status == (all_finite(t, &X) ? NNF_OK : NNF_NOT_FINITE), "inputs finite or not, and status %d", (int)status);
+    REQUIRE(status != NNF_OK || same(dtype, plain, out, X.n * t->n_out), "to look for it changes nothing");
 }
 
 /* Targets and weights for X. */

@@ -1,4 +1,4 @@
-"""Predictions of a few rows take a shorter way (nnfast._core.Plan): the same bits, and nothing is overlooked."""
+"""Predictions of plain arrays take a shorter way (nnfast._core.Plan): the same bits, and nothing is overlooked."""
 
 import copy
 import gc
@@ -22,10 +22,10 @@ def long_way(network, X):
     return forward(X, network.coefs_, network.intercepts_, network._activations(), 1)
 
 
-def takes_short_way(network, X):
+def takes_short_way(network, X, **how):
     out = np.empty((len(X), network.layer_sizes[-1]), network.dtype)
     return network._plan.forward(
-        X, out, network.coefs_, network.intercepts_, network.activation, network.out_activation_
+        X, out, network.coefs_, network.intercepts_, network.activation, network.out_activation_, **how
     )
 
 
@@ -38,17 +38,19 @@ def dtype(request):
 @pytest.mark.parametrize("loss", ["squared_error", "binary_log_loss", "log_loss"])
 def test_the_same_bits(sizes, loss, dtype):
     network = MLP(sizes, loss=loss, activation="tanh", dtype=dtype, random_state=0)
-    X = np.random.default_rng(0).standard_normal((40, sizes[0])).astype(dtype)
+    X = np.random.default_rng(0).standard_normal((2000, sizes[0])).astype(dtype)
     expected = long_way(network, X)
     network.forward(X[:1])  # is remembered
-    for rows in (X[:1], X[3:4], X[:7], X[::3], X, np.asfortranarray(X), X[:, ::-1][:, ::-1]):
+    for rows in (X[:1], X[3:4], X[:7], X[:40:3], X[:40], X, np.asfortranarray(X), X[:, ::-1][:, ::-1]):
         out = np.full((len(rows), sizes[-1]), np.nan, dtype)
         assert network.forward(rows, out=out) is out
         np.testing.assert_array_equal(out, long_way(network, rows))
         np.testing.assert_array_equal(network.forward(rows), out)
     np.testing.assert_array_equal(network.forward(X), expected)
     assert takes_short_way(network, X[:1])
-    assert takes_short_way(network, X[::8])
+    assert takes_short_way(network, X[:40:8])
+    assert takes_short_way(network, X, n_threads=1)
+    assert takes_short_way(network, X[::8], n_threads=2)
 
 
 def test_what_is_written_into_the_weights_counts():
@@ -102,8 +104,6 @@ def test_other_arrays_take_the_long_way():
     read_only.flags.writeable = False
     for out in (np.empty((2, 2)), np.empty((1, 2), np.float32), np.empty((2, 4), np.float32)[:, ::2], read_only):
         assert not network._plan.forward(X, out, *rest)
-    large = np.ones((200_000, 3), np.float32)
-    assert not network._plan.forward(large, np.empty((200_000, 2), np.float32), *rest)
     for wrong in (np.empty((1, 2), np.float32), read_only):
         with pytest.raises(ValueError):
             network.forward(X, out=wrong)
@@ -148,12 +148,34 @@ def test_losses_and_solvers_that_are_strings_of_numpy(names):
 
 
 def test_much_work_lets_other_threads_run():
-    """Few multiply-adds, but many exponentials: a millisecond that must not be spent with the GIL."""
+    """Few multiply-adds, but many exponentials: a millisecond that must not be spent with the GIL. That it is let go
+    where threads are given: test_threads.py."""
     for sizes, rows in (((4, 8, 1), 10_000), ((2, 2), 100_000), ((1, 5_000, 1), 1)):
         network = MLP(sizes, activation="tanh", loss="log_loss", random_state=0)
         X = np.ones((rows, sizes[0]), np.float32)
         network.forward(X[:1])
         assert not takes_short_way(network, X)
+        assert takes_short_way(network, X, n_threads=1)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 1000])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite(rows, value, dtype):
+    """Found wherever it is, and only in X itself: not between its rows, nor around it."""
+    network = MLP((5, 40, 1), dtype=dtype, random_state=0)
+    network.forward(np.ones((1, 5), dtype))
+    X = np.ones((rows, 5), dtype)
+    around = np.full((rows + 2, 8), value, dtype)
+    around[1:-1, 2:7] = 1
+    for n_threads in (1, 2):
+        for whole in (X, around[1:-1, 2:7]):
+            assert takes_short_way(network, whole, n_threads=n_threads, finite=True)
+            for row in {0, rows // 2 - 1, rows // 2, rows - 1}:
+                for column in (0, 4):
+                    whole[row, column] = value
+                    assert not takes_short_way(network, whole, n_threads=n_threads, finite=True)
+                    assert takes_short_way(network, whole, n_threads=n_threads)
+                    whole[row, column] = 1
 
 
 def test_a_plan_forgets():
@@ -175,7 +197,7 @@ def test_a_plan_forgets():
 def estimators():
     X = np.random.default_rng(0).standard_normal((60, 4))
     y = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0)
-    settings = {"hidden_layer_sizes": (6,), "max_iter": 3, "random_state": 0}
+    settings = {"hidden_layer_sizes": (30,), "max_iter": 3, "random_state": 0}
     yield MLPClassifier(**settings).fit(X, y), X
     yield MLPClassifier(**settings).fit(X, np.array(["no", "yes"])[(y > 0).astype(int)]), X
     yield MLPClassifier(**settings).fit(X, np.full(60, "all")), X
@@ -192,20 +214,24 @@ def test_estimators(number):
     before = dict(estimator.__dict__)
     for name in names:
         method = getattr(estimator, name)
-        whole = method(np.repeat(X, 500, axis=0))  # too many for the short way
+        whole = method(X.tolist())  # not for the short way
         for _ in range(2):
-            one = method(X[:1])
-            if isinstance(whole, list):
-                for part, row in zip(whole, one, strict=True):
-                    np.testing.assert_array_equal(row, part[:1])
-            else:
-                np.testing.assert_array_equal(one, whole[:1])
-                assert one.dtype == whole.dtype
+            for n in (1, 3, len(X)):
+                some = method(X[:n])
+                if isinstance(whole, list):
+                    for expected, found in zip(whole, some, strict=True):
+                        np.testing.assert_array_equal(found, expected[:n])
+                else:
+                    np.testing.assert_array_equal(some, whole[:n])
+                    assert some.dtype == whole.dtype
     assert estimator.__dict__ == before
-    with pytest.raises(ValueError, match="NaN"):
-        estimator.predict(np.full((1, 4), np.nan))
-    with pytest.raises(ValueError, match="infinity"):
-        estimator.predict(np.array([[1.0, 2.0, -np.inf, 4.0]]))
+    for value, message in ((np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity")):
+        for rows in (1, 60, 30_000):
+            wrong = np.resize(X, (rows, 4))
+            wrong[-1, 2] = value
+            for _ in range(2):
+                with pytest.raises(ValueError, match=message):
+                    estimator.predict(wrong)
     with pytest.raises(ValueError, match="features"):
         estimator.predict(X[:1, :3])
     with pytest.raises(ValueError, match="minimum of 1"):
