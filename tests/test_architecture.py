@@ -254,17 +254,18 @@ ARROWS = {
     "_schedules": ({"_kept"}, {"numpy"}),
     "_averaging": ({"_kept", "_network", "_outputs", "_rows"}, {"numpy"}),
     "_callbacks": ({"_rows"}, set()),
-    "_hidden": ({"_layers", "_outputs", "_rows"}, {"numpy", "sklearn"}),
+    "_checks": ({"_rows"}, {"numpy", "scipy", "sklearn"}),
+    "_hidden": ({"_checks", "_layers", "_outputs", "_rows"}, {"numpy", "sklearn"}),
     "_resuming": ({"_kept", "_rows"}, {"numpy"}),
     "_base": (
-        {"_averaging", "_callbacks", "_hidden", "_kept", "_layers", "_network", "_outputs", "_resuming", "_rows"}
-        | {"_schedules", "_sklearn", "_threads", "_training", "_validation"},
+        {"_averaging", "_callbacks", "_checks", "_hidden", "_kept", "_layers", "_network", "_outputs", "_resuming"}
+        | {"_rows", "_schedules", "_sklearn", "_threads", "_training", "_validation"},
         {"numpy", "scipy", "sklearn"},
     ),
-    "_classifier": ({"_base", "_network", "_outputs", "_rows", "ops"}, {"numpy", "sklearn"}),
+    "_classifier": ({"_base", "_checks", "_network", "_outputs", "_rows", "ops"}, {"numpy", "sklearn"}),
     "_regressor": ({"_base", "_network", "_outputs", "_rows", "_validation"}, {"numpy", "sklearn"}),
     "_perceptron": (
-        {"_core", "_kept", "_outputs", "_resuming", "_rows", "_sklearn", "ops"},
+        {"_checks", "_core", "_kept", "_outputs", "_resuming", "_rows", "_sklearn", "ops"},
         {"joblib", "numpy", "scipy", "sklearn"},
     ),
     "_displays": ({"_core", "_layers", "_rows"}, {"numpy", "sklearn"}),

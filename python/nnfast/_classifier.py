@@ -13,10 +13,11 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
 
 from nnfast import ops
 from nnfast._base import BaseMLP
+from nnfast._checks import label_binarizer, labels_of
 from nnfast._network import MLP
 from nnfast._outputs import as_labels, check_classes
 from nnfast._rows import Array
@@ -520,8 +521,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         elif hasattr(self, "classes_") and incremental:
             self._check_target(y, "y")
         else:
-            several = type_of_target(y) == "multiclass-multioutput"
-            self._label_binarizer = (_ColumnsBinarizer() if several else LabelBinarizer()).fit(y)
+            several = y.ndim > 1 and type_of_target(y) == "multiclass-multioutput"
+            self._label_binarizer = _ColumnsBinarizer().fit(y) if several else label_binarizer(y)
             self.classes_ = self._label_binarizer.classes_
 
     def _restore_target(self) -> None:
@@ -549,7 +550,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _classes_of(self, y: Array, name: str) -> list[tuple[Array, Array]]:
         """The (known, found) classes of y; of each of its columns when they have classes of their own."""
         if not isinstance(self.classes_, list):
-            return [(self.classes_, unique_labels(y))]
+            return [(self.classes_, labels_of(y))]
         if y.ndim != 2 or y.shape[1] != len(self.classes_):
             raise ValueError(f"`{name}` must have {len(self.classes_)} columns, as in the first fit; got {y.shape}.")
         return [(known, np.unique(column)) for known, column in zip(self.classes_, y.T, strict=True)]

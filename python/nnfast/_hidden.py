@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils._set_output import _wrap_data_with_container
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
+from nnfast._checks import check_rows
 from nnfast._layers import hidden_activations
 from nnfast._outputs import forward
 from nnfast._rows import Array
@@ -51,7 +52,7 @@ class HiddenLayers:
         """
         check_is_fitted(self, "coefs_")
         layer = self._hidden_layer(layer)
-        rows = validate_data(self, X, accept_sparse="csr", reset=False)
+        rows = check_rows(self, X)
         activations = hidden_activations(self.activation, len(self.coefs_) - 1)
         end = layer + 1
         values = forward(rows, self.coefs_[:end], self.intercepts_[:end], activations[:end], self.n_jobs)

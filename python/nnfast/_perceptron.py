@@ -23,9 +23,10 @@ from sklearn.utils import check_random_state, compute_class_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.multiclass import _check_partial_fit_first_call, unique_labels
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from nnfast import _core, ops
+from nnfast._checks import check_data, check_rows, check_target, labels_of
 from nnfast._kept import Kept, check_feature_names
 from nnfast._outputs import check_classes
 from nnfast._resuming import Attempt
@@ -547,7 +548,7 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
         ValueError
             For bad input, or when a weight overflows.
         """
-        y = validate_data(self, y=y)
+        y = check_target(self, y)
         classes = np.unique(y)
         if self.warm_start and hasattr(self, "coef_"):
             coef_init = self.coef_ if coef_init is None else coef_init
@@ -614,19 +615,11 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
     ) -> None:
         """Check the input, train every neuron, set the attributes. `start` is given by fit, None goes on from coef_."""
         fresh = start is not None
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            order="C",
-            accept_large_sparse=False,
-            reset=fresh or not hasattr(self, "classes_"),
-        )
+        reset = fresh or not hasattr(self, "classes_")
+        X, y = check_data(self, X, y, dtype=(np.float64, np.float32), reset=reset, accept_large_sparse=False)
         X = X if issparse(X) else np.require(X, requirements="A")
         if fresh:
-            classes = unique_labels(classes)
+            classes = labels_of(classes)
         else:
             _check_partial_fit_first_call(self, classes)
             classes = self.classes_
@@ -763,7 +756,7 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
             ``classes_[1]``.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", reset=False)
+        X = check_rows(self, X)
         return RULES[self.activation].decide(_scores(X, self.coef_, self.intercept_, _product))
 
     def predict(self, X: Any) -> Any:

@@ -1,0 +1,85 @@
+"""scikit-learn's checks of X and y, left out for plain arrays, in which they would find and change nothing.
+
+They take 0.2 ms for X, 0.4 for X and y, 1.2 for labels (Zen 3). In as much time a network of 20-64-64-1 predicts 1,000
+rows, and 8-16-1 takes hundreds of steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+from scipy.sparse import csr_array, csr_matrix, issparse
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils.multiclass import unique_labels
+from sklearn.utils.validation import validate_data
+
+from nnfast._rows import FORMATS, Array, is_sound
+
+
+def _is_finite(values: Array) -> bool:
+    """Whether these are float32 or float64, and none of them NaN or infinite."""
+    return values.dtype in FORMATS and bool(np.isfinite(values).all())
+
+
+def _is_plain_matrix(X: Any) -> bool:
+    """Of finite float32 or float64, with contiguous rows or as CSR."""
+    if type(X) not in (np.ndarray, csr_array, csr_matrix) or X.ndim != 2 or 0 in X.shape:
+        return False
+    return is_sound(X) if isinstance(X, np.ndarray) else X.indices.dtype == np.int32 and _is_finite(X.data)
+
+
+def _is_vector(y: Any) -> bool:
+    return type(y) is np.ndarray and y.ndim == 1 and y.size > 0 and y.flags.c_contiguous
+
+
+def _are_whole(y: Any) -> bool:
+    """A vector of integers or of bool."""
+    return _is_vector(y) and y.dtype.kind in "biu" and y.dtype.isnative
+
+
+def _is_plain_vector(y: Any) -> bool:
+    """Of integers, bool, or finite float32 or float64."""
+    return _are_whole(y) or (_is_vector(y) and _is_finite(y))
+
+
+def check_rows(estimator: Any, X: Any) -> Any:
+    """X (n_samples, n_features_in_) to predict: an array or, if it is sparse, CSR."""
+    known = vars(estimator)
+    if "feature_names_in_" not in known and _is_plain_matrix(X):
+        if X.shape[1] == known.get("n_features_in_", X.shape[1]):
+            return X
+    return validate_data(estimator, X, accept_sparse="csr", reset=False)
+
+
+def check_data(
+    estimator: Any, X: Any, y: Any, *, dtype: Sequence[DTypeLike], reset: bool, **others: Any
+) -> tuple[Any, Array]:
+    """X of the first of these dtypes, or its own if it is one of them, in C order, or as CSR; and y, as long."""
+    plain = _is_plain_matrix(X) and X.dtype in dtype and (issparse(X) or X.flags.c_contiguous)
+    if plain and _is_plain_vector(y) and X.shape[0] == len(y):  # there remain the number of features and their names
+        return validate_data(estimator, X, y, skip_check_array=True, reset=reset)
+    return validate_data(estimator, X, y, accept_sparse="csr", order="C", dtype=dtype, reset=reset, **others)
+
+
+def check_target(estimator: Any, y: Any) -> Array:
+    """y alone."""
+    return y if _is_plain_vector(y) else validate_data(estimator, y=y)
+
+
+def labels_of(y: Array) -> Array:
+    """The labels that are in y, in ascending order."""
+    return np.unique(y) if _are_whole(y) else unique_labels(y)
+
+
+def label_binarizer(y: Array) -> LabelBinarizer:
+    """A LabelBinarizer that is fitted to y."""
+    binarizer = LabelBinarizer()
+    if not _are_whole(y):
+        return binarizer.fit(y)
+    binarizer.classes_ = np.unique(y)
+    binarizer.y_type_ = "binary" if len(binarizer.classes_) <= 2 else "multiclass"
+    binarizer.sparse_input_ = False
+    return binarizer

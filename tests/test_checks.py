@@ -1,0 +1,222 @@
+"""The checks of X and y that are left out for plain arrays (nnfast._checks): everything is as after scikit-learn's."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn import config_context
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils.multiclass import unique_labels
+from sklearn.utils.validation import validate_data
+
+from nnfast import MLPClassifier, Perceptron, _checks
+
+X = np.random.default_rng(0).standard_normal((6, 4))
+PACKED = np.zeros(6, [("", "b"), ("x", "f8", 4)])["x"]  # elements at odd addresses
+CSR = sparse.csr_matrix(X * (X > 0))
+
+
+def with_one(value, X=X):
+    changed = X.copy()
+    if sparse.issparse(X):
+        changed.data[-1] = value
+    else:
+        changed[-1, -1] = value
+    return changed
+
+
+MATRICES = {
+    "float64": X,
+    "float32": X.astype(np.float32),
+    "one row": X[:1],
+    "every other row": X[::2],
+    "some columns": np.hstack([X, X])[:, 2:6],
+    "Fortran": np.asfortranarray(X),
+    "backwards": X[::-1],
+    "mirrored": X[:, ::-1],
+    "big-endian": X.astype(">f8"),
+    "unaligned": PACKED,
+    "integers": X.astype(int),
+    "half": X.astype(np.float16),
+    "complex": X.astype(complex),
+    "objects": X.astype(object),
+    "strings": X.astype(str),
+    "list": X.tolist(),
+    "frame": pd.DataFrame(X, columns=list("abcd")),
+    "frame without names": pd.DataFrame(X),
+    "np.matrix": X.view(np.matrix),
+    "masked": np.ma.array(X),
+    "NaN": with_one(np.nan),
+    "infinite": with_one(np.inf),
+    "no rows": X[:0],
+    "no columns": X[:, :0],
+    "fewer columns": X[:, :3],
+    "vector": X[0],
+    "three axes": X[None],
+    "CSR": CSR,
+    "CSR array": sparse.csr_array(CSR),
+    "CSR of float32": CSR.astype(np.float32),
+    "CSR of integers": CSR.astype(int),
+    "CSR with NaN": with_one(np.nan, CSR),
+    "CSR with long indices": sparse.csr_matrix((CSR.data, CSR.indices.astype(np.int64), CSR.indptr.astype(np.int64))),
+    "CSR of no rows": CSR[:0],
+    "CSC": CSR.tocsc(),
+    "COO": CSR.tocoo(),
+}
+CODES = np.array([0, 1, 2, 0, 1, 2])
+TARGETS = {
+    "int64": CODES,
+    "uint8": CODES.astype(np.uint8),
+    "big-endian": CODES.astype(">i4"),
+    "bool": CODES > 0,
+    "floats": CODES / 1,
+    "halves": CODES / 2,
+    "float32": CODES.astype(np.float32),
+    "NaN": np.where(CODES == 2, np.nan, 0),
+    "infinite": np.where(CODES == 2, np.inf, 0),
+    "strings": np.array(list("abcabc"), "<U5"),
+    "objects": np.array(list("abcabc"), object),
+    "mixed": np.array([0, "a"] * 3, object),
+    "complex": CODES * 1j,
+    "negative": -CODES,
+    "one label": CODES * 0,
+    "a label a row": np.arange(6),
+    "column": CODES[:, None],
+    "columns": np.column_stack([CODES, CODES]),
+    "indicator": np.eye(6, dtype=int),
+    "sparse": sparse.csr_matrix(np.eye(6, dtype=int)),
+    "series": pd.Series(CODES),
+    "list": CODES.tolist(),
+    "reversed": CODES[::-1],
+    "short": CODES[:5],
+    "empty": CODES[:0],
+    "scalar": np.array(1),
+    "none": None,
+}
+# What the estimators ask for, and the release's own words for it.
+DTYPES = {"either": (np.float64, np.float32), "float32": (np.dtype("float32"),)}
+KINDS = {
+    "classifier": {"multi_output": True, "y_numeric": False},
+    "regressor": {"multi_output": True, "y_numeric": True},
+    "perceptron": {"accept_large_sparse": False},
+}
+KNOWN = {
+    "new": {},
+    "fitted": {"n_features_in_": 4},
+    "fitted with names": {"n_features_in_": 4, "feature_names_in_": np.array(list("abcd"), object)},
+}
+
+
+def outcome(call, *arguments, **others):
+    """What a call returns, raises and warns of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            result = call(*arguments, **others)
+        except Exception as error:
+            result = type(error), str(error)
+    return result, [str(w.message) for w in caught]
+
+
+def estimator(known):
+    made = MLPClassifier()
+    vars(made).update(known)
+    return made
+
+
+def assert_same(found, expected):
+    """The same type, dtype, order and elements."""
+    assert type(found) is type(expected)
+    if isinstance(found, tuple):
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert_same(one, other)
+    elif sparse.issparse(found):
+        for name in ("data", "indices", "indptr"):
+            assert_same(getattr(found, name), getattr(expected, name))
+        assert found.shape == expected.shape
+    elif isinstance(found, np.ndarray):
+        assert (found.dtype, found.strides) == (expected.dtype, expected.strides)
+        np.testing.assert_array_equal(found, expected)
+    else:
+        assert found == expected
+
+
+def compare(known, ours, theirs):
+    one, other = estimator(known), estimator(known)
+    found, expected = outcome(ours, one), outcome(theirs, other)
+    assert found[1] == expected[1]
+    assert_same(found[0], expected[0])
+    assert vars(one).keys() == vars(other).keys()
+    for name in ("n_features_in_", "feature_names_in_"):
+        np.testing.assert_array_equal(getattr(one, name, None), getattr(other, name, None))
+
+
+@pytest.mark.parametrize("finite", [True, False])
+@pytest.mark.parametrize("known", KNOWN)
+@pytest.mark.parametrize("matrix", MATRICES)
+def test_rows(matrix, known, finite):
+    X = MATRICES[matrix]
+    with config_context(assume_finite=not finite):
+        compare(
+            KNOWN[known],
+            lambda model: _checks.check_rows(model, X),
+            lambda model: validate_data(model, X, accept_sparse="csr", reset=False),
+        )
+
+
+@pytest.mark.parametrize("reset", [True, False])
+@pytest.mark.parametrize("known", KNOWN)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_data(dtype, kind, known, reset):
+    """Every X with a usual y, every y with a usual X."""
+    pairs = [(X, CODES[: np.shape(X)[0]] if np.ndim(X) else CODES) for X in MATRICES.values()]
+    pairs += [(usual, y) for usual in (X, X.astype(np.float32), CSR) for y in TARGETS.values()]
+    for rows, y in pairs:
+        how = {"dtype": DTYPES[dtype], "reset": reset, **KINDS[kind]}
+        compare(
+            KNOWN[known],
+            lambda model, rows=rows, y=y, how=how: _checks.check_data(model, rows, y, **how),
+            lambda model, rows=rows, y=y, how=how: validate_data(model, rows, y, accept_sparse="csr", order="C", **how),
+        )
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_targets(target):
+    y = TARGETS[target]
+    assert_same(outcome(_checks.check_target, Perceptron(), y), outcome(lambda y: validate_data(Perceptron(), y=y), y))
+
+
+@pytest.mark.parametrize("target", [name for name in TARGETS if name != "none"])
+def test_labels(target):
+    y = TARGETS[target]
+    found, expected = outcome(_checks.labels_of, y), outcome(unique_labels, y)
+    assert_same(found, expected)
+    found, expected = outcome(_checks.label_binarizer, y), outcome(LabelBinarizer().fit, y)
+    assert found[1] == expected[1]
+    if isinstance(expected[0], LabelBinarizer):
+        assert vars(found[0]).keys() == vars(expected[0]).keys()
+        for name, value in vars(expected[0]).items():
+            assert_same(vars(found[0])[name], value)
+        assert_same(found[0].transform(y), expected[0].transform(y))
+    else:
+        assert_same(found[0], expected[0])
+
+
+def test_plain_arrays_are_not_checked_twice(monkeypatch):
+    """Else all of the above would say nothing."""
+    asked = []
+    monkeypatch.setattr(_checks, "validate_data", lambda *_, **how: asked.append(how) or (None, None))
+    monkeypatch.setattr(_checks, "unique_labels", lambda y: pytest.fail("asked for the labels"))
+    monkeypatch.setattr(_checks.LabelBinarizer, "fit", lambda *_: pytest.fail("fitted"))
+    for rows in (X, X.astype(np.float32), X[:1], sparse.csr_array(CSR), CSR):
+        assert _checks.check_rows(estimator(KNOWN["fitted"]), rows) is rows
+        for y in (CODES, CODES > 0, CODES / 2):
+            _checks.check_data(estimator({}), rows, y[: rows.shape[0]], dtype=DTYPES["either"], reset=True)
+    assert asked == [{"skip_check_array": True, "reset": True}] * 15
+    assert _checks.check_target(None, CODES) is CODES
+    np.testing.assert_array_equal(_checks.labels_of(CODES), [0, 1, 2])
+    assert _checks.label_binarizer(CODES).y_type_ == "multiclass"
