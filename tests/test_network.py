@@ -9,10 +9,10 @@ import pytest
 import scipy.sparse
 
 import reference
-from nnfast import MLP, _core, ops
+from nnfast import MLP, _core, _steps, ops
 from nnfast._layers import HIDDEN_ACTIVATIONS
 from nnfast._rows import as_rows
-from nnfast._steps import step_rates
+from nnfast._steps import AHEAD, SETTINGS, KnownRates, step_rates
 from nnfast._training import Objective
 
 ACTIVATIONS = list(HIDDEN_ACTIVATIONS)
@@ -883,3 +883,62 @@ def test_the_rates_of_nadam_cost_the_same_at_every_step():
         rates = step_rates(MLP((1, 1), solver="nadam", beta_1=beta_1), 10**15, 3)
         assert rates.gradient_rates is not None
         assert np.isfinite([*rates.rates, *rates.gradient_rates]).all()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"solver": "adam"},
+        {"solver": "adam", "beta_1": 0.0},
+        {"solver": "adamw", "weight_decay": 0.1, "l1": 0.01},
+        {"solver": "nadam", "beta_1": 0.5},
+        {"solver": "sgd", "momentum": 0.9, "l1": 0.01},
+        {"solver": "sgd", "momentum": 0.0},
+        {"solver": "rmsprop", "weight_decay": 0.01},
+    ],
+)
+@pytest.mark.parametrize("n_steps", [1, 3, AHEAD // 4, AHEAD])
+def test_known_rates_are_those_of_each_epoch(settings, n_steps):
+    """To the bit: through what is known, beyond it, back, far ahead, and after every change of the network."""
+    network, known = MLP((1, 1), **settings), KnownRates()
+
+    def check(first):
+        for found, expected in zip(known.of(network, first, n_steps), step_rates(network, first, n_steps), strict=True):
+            assert (found is None) == (expected is None)
+            if expected is not None:
+                assert found.flags.c_contiguous
+                np.testing.assert_array_equal(found, expected, strict=True)
+
+    for epoch in range(2 * AHEAD // n_steps + 2):
+        check(7 + epoch * n_steps)
+    for first in (0, 5, 50_000, 10**9, 10**9 + AHEAD - n_steps, 10**9 + AHEAD - n_steps + 1):
+        check(first)
+    changes = [("learning_rate", 0.5), ("beta_1", 0.25), ("beta_2", 0.5), ("momentum", 0.25), ("l1", 0.5)]
+    for name, value in [*changes, ("nesterovs_momentum", False), ("weight_decay", 0.5), ("learning_rate", np.nan)]:
+        setattr(network, name, value)
+        check(1)
+    network.learning_rate = np.linspace(1, 2, n_steps)
+    check(2)
+
+
+@pytest.mark.parametrize("solver", ["adam", "adamw", "nadam", "sgd", "rmsprop", "adagrad"])
+@pytest.mark.parametrize("others", [{}, {"weight_decay": 0.1, "l1": 0.1}])
+def test_all_that_rates_depend_on_is_compared(solver, others):
+    network, read = MLP((1, 1), solver=solver, **others), set()
+
+    class Watched:
+        def __getattr__(self, name):
+            read.add(name)
+            return getattr(network, name)
+
+    step_rates(Watched(), 0, 3)
+    assert {"learning_rate", "solver"} <= read <= set(SETTINGS)
+
+
+def test_known_rates_are_worked_out_seldom(monkeypatch):
+    asked = []
+    monkeypatch.setattr(_steps, "step_rates", lambda *how: asked.append(how) or step_rates(*how))
+    network, known = MLP((1, 1)), KnownRates()
+    for epoch in range(1 + AHEAD // 3):
+        known.of(network, 3 * epoch, 3)
+    assert asked == [(network, 0, 3), (network, 3, AHEAD)]

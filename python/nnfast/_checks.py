@@ -32,7 +32,7 @@ def _is_plain_matrix(X: Any) -> bool:
 
 
 def _is_vector(y: Any) -> bool:
-    return type(y) is np.ndarray and y.ndim == 1 and y.size > 0 and y.flags.c_contiguous
+    return type(y) is np.ndarray and y.ndim == 1 and y.size > 0
 
 
 def _are_whole(y: Any) -> bool:
@@ -57,16 +57,19 @@ def check_rows(estimator: Any, X: Any) -> Any:
 def check_data(
     estimator: Any, X: Any, y: Any, *, dtype: Sequence[DTypeLike], reset: bool, **others: Any
 ) -> tuple[Any, Array]:
-    """X of the first of these dtypes, or its own if it is one of them, in C order, or as CSR; and y, as long."""
+    """X of the first of these dtypes, or its own if it is one of them, in C order, or as CSR; and y, as long.
+
+    A vector y may come out contiguous.
+    """
     plain = _is_plain_matrix(X) and X.dtype in dtype and (issparse(X) or X.flags.c_contiguous)
     if plain and _is_plain_vector(y) and X.shape[0] == len(y):  # there remain the number of features and their names
-        return validate_data(estimator, X, y, skip_check_array=True, reset=reset)
+        return validate_data(estimator, X, np.ravel(y), skip_check_array=True, reset=reset)
     return validate_data(estimator, X, y, accept_sparse="csr", order="C", dtype=dtype, reset=reset, **others)
 
 
 def check_target(estimator: Any, y: Any) -> Array:
     """y alone."""
-    return y if _is_plain_vector(y) else validate_data(estimator, y=y)
+    return np.ravel(y) if _is_plain_vector(y) else validate_data(estimator, y=y)
 
 
 def labels_of(y: Array) -> Array:

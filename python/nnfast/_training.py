@@ -15,7 +15,7 @@ from nnfast import _core
 from nnfast._outputs import Plan
 from nnfast._own_loss import OwnLoss
 from nnfast._rows import Array, Rows, SparseRows, as_row_weights
-from nnfast._steps import StepRates, step_rates
+from nnfast._steps import KnownRates, StepRates
 
 if TYPE_CHECKING:
     from nnfast._network import MLP
@@ -60,6 +60,7 @@ class Training:
         self.max_batch = max_batch
         self.sparse = sparse
         self._settled = False
+        self._rates = KnownRates()
 
     def __enter__(self) -> Self:
         network = self.network
@@ -141,7 +142,7 @@ class Training:
         begun = Progress() if begun is None else begun
         engine = self._engine
         first = self._begin + engine.steps - begun.steps  # the epoch began with this step
-        rates = step_rates(network, first, -(-n // batch_size))
+        rates = self._rates.of(network, first, -(-n // batch_size))
         noise = network._noise(first)
         if network.own_loss is None:
             each, of_gradient, reaches, decays = rates
