@@ -27,6 +27,12 @@ def with_one(value, X=X):
     return changed
 
 
+def with_long_indptr(X):
+    changed = X.copy()
+    changed.indptr = X.indptr.astype(np.int64)
+    return changed
+
+
 MATRICES = {
     "float64": X,
     "float32": X.astype(np.float32),
@@ -61,6 +67,7 @@ MATRICES = {
     "CSR of integers": CSR.astype(int),
     "CSR with NaN": with_one(np.nan, CSR),
     "CSR with long indices": sparse.csr_matrix((CSR.data, CSR.indices.astype(np.int64), CSR.indptr.astype(np.int64))),
+    "CSR with long indptr": with_long_indptr(CSR),
     "CSR of no rows": CSR[:0],
     "CSC": CSR.tocsc(),
     "COO": CSR.tocoo(),

@@ -28,7 +28,9 @@ def _is_plain_matrix(X: Any) -> bool:
     """Of finite float32 or float64, with contiguous rows or as CSR."""
     if type(X) not in (np.ndarray, csr_array, csr_matrix) or X.ndim != 2 or 0 in X.shape:
         return False
-    return is_sound(X) if isinstance(X, np.ndarray) else X.indices.dtype == np.int32 and _is_finite(X.data)
+    if isinstance(X, np.ndarray):
+        return is_sound(X)
+    return X.indices.dtype == X.indptr.dtype == np.int32 and _is_finite(X.data)
 
 
 def _is_vector(y: Any) -> bool:
