@@ -52,6 +52,7 @@ MATRICES = {
     "list": X.tolist(),
     "frame": pd.DataFrame(X, columns=list("abcd")),
     "frame without names": pd.DataFrame(X),
+    "frame of odd names": pd.DataFrame(X, columns=["dtype", "shape", "ndim", "flags"]),
     "np.matrix": X.view(np.matrix),
     "masked": np.ma.array(X),
     "NaN": with_one(np.nan),

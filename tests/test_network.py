@@ -935,6 +935,21 @@ def test_all_that_rates_depend_on_is_compared(solver, others):
     assert {"learning_rate", "solver"} <= read <= set(SETTINGS)
 
 
+def test_known_rates_after_an_exception(monkeypatch):
+    """Such as Ctrl-C in the midst of working them out: what was known still belongs to its own steps."""
+    network, known = MLP((1, 1)), KnownRates()
+    known.of(network, 0, 3)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(_steps, "step_rates", interrupt)
+        known.of(network, 3, 3)
+    for first in (3, 0, 6):
+        np.testing.assert_array_equal(known.of(network, first, 3).rates, step_rates(network, first, 3).rates)
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
 def test_known_rates_are_worked_out_seldom(monkeypatch):
     asked = []
     monkeypatch.setattr(_steps, "step_rates", lambda *how: asked.append(how) or step_rates(*how))

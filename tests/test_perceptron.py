@@ -469,6 +469,17 @@ def test_a_failed_fit_keeps_the_last_one():
         assert np.array_equal(estimator.decision_function(X_BAD), before)
 
 
+@pytest.mark.parametrize("as_labels", [np.array, list])
+def test_a_failed_fit_keeps_the_names_of_features(as_labels):
+    import pandas as pd
+
+    names = list("abcdefgh")[: X_BAD.shape[1]]
+    estimator = Perceptron().fit(pd.DataFrame(X_BAD, columns=names), Y_BAD)
+    with pytest.raises(ValueError, match="NaN"):
+        estimator.fit(X_BAD * np.nan, as_labels(Y_BAD))
+    assert list(estimator.feature_names_in_) == names
+
+
 @pytest.mark.parametrize(
     ("indices", "indptr", "message"),
     [

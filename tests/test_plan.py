@@ -162,7 +162,7 @@ def test_much_work_lets_other_threads_run():
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite(rows, value, dtype):
     """Found wherever it is, and only in X itself: not between its rows, nor around it."""
-    network = MLP((5, 40, 1), dtype=dtype, random_state=0)
+    network = MLP((5, 400, 1), dtype=dtype, random_state=0)  # 1,000 rows are worth two threads
     network.forward(np.ones((1, 5), dtype))
     X = np.ones((rows, 5), dtype)
     around = np.full((rows + 2, 8), value, dtype)

@@ -18,19 +18,17 @@ from sklearn.utils.validation import validate_data
 
 from nnfast._rows import FORMATS, Array, is_sound
 
-
-def _is_finite(values: Array) -> bool:
-    """Whether these are float32 or float64, and none of them NaN or infinite."""
-    return values.dtype in FORMATS and bool(np.isfinite(values).all())
+# Plain ones; their subclasses may mean something else.
+_MATRICES = np.ndarray, csr_array, csr_matrix
 
 
 def _is_plain_matrix(X: Any) -> bool:
     """Of finite float32 or float64, with contiguous rows or as CSR."""
-    if type(X) not in (np.ndarray, csr_array, csr_matrix) or X.ndim != 2 or 0 in X.shape:
+    if type(X) not in _MATRICES or X.ndim != 2 or 0 in X.shape:
         return False
     if isinstance(X, np.ndarray):
         return is_sound(X)
-    return X.indices.dtype == X.indptr.dtype == np.int32 and _is_finite(X.data)
+    return X.indices.dtype == X.indptr.dtype == np.int32 and is_sound(X.data.reshape(1, -1))
 
 
 def _is_vector(y: Any) -> bool:
@@ -44,14 +42,13 @@ def _are_whole(y: Any) -> bool:
 
 def _is_plain_vector(y: Any) -> bool:
     """Of integers, bool, or finite float32 or float64."""
-    return _are_whole(y) or (_is_vector(y) and _is_finite(y))
+    return _are_whole(y) or (_is_vector(y) and y.dtype in FORMATS and bool(np.isfinite(y).all()))
 
 
 def check_rows(estimator: Any, X: Any) -> Any:
     """X (n_samples, n_features_in_) to predict: an array or, if it is sparse, CSR."""
-    known = vars(estimator)
-    if "feature_names_in_" not in known and _is_plain_matrix(X):
-        if X.shape[1] == known.get("n_features_in_", X.shape[1]):
+    if "feature_names_in_" not in vars(estimator) and _is_plain_matrix(X):
+        if X.shape[1] == getattr(estimator, "n_features_in_", X.shape[1]):
             return X
     return validate_data(estimator, X, accept_sparse="csr", reset=False)
 
@@ -63,8 +60,9 @@ def check_data(
 
     A vector y may come out contiguous.
     """
-    plain = _is_plain_matrix(X) and X.dtype in dtype and (issparse(X) or X.flags.c_contiguous)
-    if plain and _is_plain_vector(y) and X.shape[0] == len(y):  # there remain the number of features and their names
+    likely = type(X) in _MATRICES and X.dtype in dtype and (issparse(X) or X.flags.c_contiguous)
+    if likely and _is_plain_vector(y) and X.shape[:1] == y.shape and _is_plain_matrix(X):
+        # There remain the number of features and their names.
         return validate_data(estimator, X, np.ravel(y), skip_check_array=True, reset=reset)
     return validate_data(estimator, X, y, accept_sparse="csr", order="C", dtype=dtype, reset=reset, **others)
 

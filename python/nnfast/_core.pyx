@@ -1,7 +1,7 @@
 # cython: language_level=3, cdivision=True, embedsignature=True
 # cython: freethreading_compatible=True, autotestdict=False, auto_pickle=False
 """The binding to the C engine: check the arrays, release the GIL, one C call, raise on its status. No arithmetic here.
-A prediction with known weights is different: `Plan` checks what is left to check, and of a small one keeps the GIL.
+A prediction with known weights is different: `Plan` checks what is left to check, and keeps the GIL for a small one.
 
 Arrays come in by the buffer protocol, whatever made them. Every function says which dtype, shape and layout it takes;
 the callers in this package convert before. nnfast.h documents what the C functions do.
@@ -547,7 +547,7 @@ cdef class _Bound:
         )
 
     cdef bint run(self, Py_buffer *x, Py_buffer *y, int n_threads, bint finite, bint both) except -1:
-        """Plan.forward's work; False when the buffers do not suit it."""
+        """Plan.forward's work, and what it returns."""
         cdef nnf_config config = self.description.config
         cdef const void *const *params = <const void *const *>self.description.pointers
         cdef nnf_index n_in = config.sizes[0], n_out = config.sizes[config.n_layers]

@@ -44,7 +44,7 @@ def forward(
     return out
 
 
-# What makes small calls short (nnfast._core). Whoever calls `forward` again and again with the same arrays keeps one.
+# What makes calls short (nnfast._core). Whoever calls `forward` again and again with the same arrays keeps one.
 Plan = _core.Plan
 
 

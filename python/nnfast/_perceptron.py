@@ -548,12 +548,12 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
         ValueError
             For bad input, or when a weight overflows.
         """
-        y = check_target(self, y)
-        classes = np.unique(y)
-        if self.warm_start and hasattr(self, "coef_"):
-            coef_init = self.coef_ if coef_init is None else coef_init
-            intercept_init = self.intercept_ if intercept_init is None else intercept_init
         with Attempt(self):
+            y = check_target(self, y)
+            classes = np.unique(y)
+            if self.warm_start and hasattr(self, "coef_"):
+                coef_init = self.coef_ if coef_init is None else coef_init
+                intercept_init = self.intercept_ if intercept_init is None else intercept_init
             self._train(X, y, sample_weight, self.max_iter, classes, (coef_init, intercept_init))
 
         if self.tol is not None and self.tol > -np.inf and self.n_iter_ == self.max_iter:

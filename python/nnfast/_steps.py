@@ -36,22 +36,22 @@ class KnownRates:
     """The rates of one epoch after the other. From the second on, those of short ones are worked out many at once."""
 
     def __init__(self) -> None:
-        self._settings: tuple[Any, ...] | None = None  # that they are for
-        self._first = 0
-        self._rates = StepRates(np.empty(0), None, None, None)
+        # The settings that they are for, the first step, the rates. Replaced as one: Ctrl-C may come in between.
+        self._known: tuple[tuple[Any, ...], int, StepRates] = (), 0, StepRates(np.empty(0), None, None, None)
 
     def of(self, network: MLP, first: int, n_steps: int) -> StepRates:
         """What `step_rates` gives, to the bit."""
         if 4 * n_steps > AHEAD or not isinstance(network.learning_rate, float):
             return step_rates(network, first, n_steps)
         settings = tuple([getattr(network, name) for name in SETTINGS])
-        begin, n_known = first - self._first, len(self._rates.rates)
-        if settings != self._settings or not 0 <= begin <= n_known - n_steps:
-            goes_on = settings == self._settings and 0 < begin <= n_known
-            self._settings, self._first, begin = settings, first, 0
-            self._rates = step_rates(network, first, AHEAD if goes_on else n_steps)
+        known_settings, known_first, rates = self._known
+        begin, n_known = first - known_first, len(rates.rates)
+        if settings != known_settings or not 0 <= begin <= n_known - n_steps:
+            goes_on = settings == known_settings and 0 < begin <= n_known
+            rates = step_rates(network, first, AHEAD if goes_on else n_steps)
+            self._known, begin = (settings, first, rates), 0
         end = begin + n_steps
-        return StepRates._make([values if values is None else values[begin:end] for values in self._rates])
+        return StepRates._make([values if values is None else values[begin:end] for values in rates])
 
 
 def step_rates(network: MLP, first: int, n_steps: int) -> StepRates:
