@@ -103,7 +103,7 @@ TARGETS = {
     "scalar": np.array(1),
     "none": None,
 }
-# What the estimators ask for, and the release's own words for it.
+# What the estimators ask for.
 DTYPES = {"either": (np.float64, np.float32), "float32": (np.dtype("float32"),)}
 KINDS = {
     "classifier": {"multi_output": True, "y_numeric": False},
