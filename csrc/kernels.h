@@ -46,6 +46,16 @@
 #define NNF_UNROLL
 #endif
 
+/* The cache line at `address` will be needed soon. Any address will do: nothing is read. */
+NNF_INLINE void nnf_prefetch(const void *address)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    __builtin_prefetch(address);
+#else
+    (void)address;
+#endif
+}
+
 /* Sums along a row use this many virtual lanes on every ISA: element j goes to lane j % 16, then one fixed tree. */
 enum { NNF_SUM_LANES = 16 };
 
@@ -114,6 +124,8 @@ typedef struct nnf_gemm {
     int b_exact;         /* 1: B has exactly n readable elements a row; 0, and with slices: whole vectors */
     const void *b;       /* (k, n), row distance ldb */
     nnf_index ldb;
+    const void *next_b;  /* with slices and a packed B: the k rows of the panel that comes next. They are fetched into
+                          * the caches meanwhile, and so is C. Else NULL */
     int c_exact;         /* 1: C has exactly n elements a row; 0: rounded up, and the padding may be overwritten */
     void *c;             /* (m, n), row distance ldc */
     nnf_index ldc;
@@ -218,6 +230,10 @@ typedef struct nnf_kernels {
     /* sums += x and x = sums for n elements: chains of samples merged in float64. */
     void (*widen_add)(nnf_index n, double *sums, const void *x);
     void (*narrow)(nnf_index n, void *x, const double *sums);
+
+    /* dst (m, n) = src (m, n), of row distance lds; the rows of dst are written in whole vectors (n rounded up), padded
+     * with zeros. */
+    void (*copy)(nnf_index m, nnf_index n, void *dst, nnf_index ldd, const void *src, nnf_index lds);
 
     /* dst (n, m) = src (m, n)^T; the rows of dst are written in whole vectors (m rounded up), padded with zeros. */
     void (*transpose)(nnf_index m, nnf_index n, void *dst, nnf_index ldd, const void *src, nnf_index lds);

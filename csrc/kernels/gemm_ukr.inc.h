@@ -298,6 +298,23 @@ NNF_INLINE void V(run_tile)(V(tile_function) *tile, const nnf_gemm *g, nnf_index
         V(finish_tile)(g, i, height);
 }
 
+/* Fetches what is needed after the tile of rows i .. i + height - 1, while that runs: the next rows of C, for which the
+ * accumulators would wait, and a share of the next panel of B. Inlined, since gcc 12 takes a function that only fetches
+ * for one without effect, and leaves out its calls. */
+NNF_INLINE void V(fetch_ahead)(const nnf_gemm *g, nnf_index i, nnf_index height)
+{
+    enum { LINE = 64 / sizeof(T) };
+    const nnf_index next = i + height, end = nnf_min(g->m, next + height), size = g->k * g->ldb;
+    const T *c = (const T *)g->c + next * g->ldc, *b = (const T *)g->next_b;
+    for (nnf_index r = next; r < end; r++, c += g->ldc) {
+        for (nnf_index j = 0; j < g->n; j += LINE)
+            nnf_prefetch(c + j);
+        nnf_prefetch(c + g->n - 1); /* a row seldom begins a line */
+    }
+    for (nnf_index e = size * i / g->m; e < size * next / g->m; e += LINE)
+        nnf_prefetch(b + e);
+}
+
 static void V(gemm)(const nnf_gemm *g)
 {
     const nnf_index vectors = (g->n + LANES - 1) / LANES, most = NNF_TILE_ACCUMULATORS / vectors;
@@ -317,6 +334,8 @@ static void V(gemm)(const nnf_gemm *g)
                 height = V(slice_height)(end - i);
                 if (2 * V(SLICE) <= most && end - i >= V(SLICE) && V(slice_height)(end - i - V(SLICE)) == V(SLICE))
                     height = 2 * V(SLICE); /* two slices meet few vectors together */
+                if (g->next_b != NULL)
+                    V(fetch_ahead)(g, i, height);
                 V(run_tile)(tile[height], g, i, height);
             }
         }

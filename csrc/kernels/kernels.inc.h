@@ -42,6 +42,7 @@ _Static_assert((int)NNF_FEW_COLUMNS <= (int)F64_LANES * NNF_TILE_VECTORS, "few c
         .sum = V(sum),                                     \
         .widen_add = V(widen_add),                         \
         .narrow = V(narrow),                               \
+        .copy = V(copy),                                   \
         .transpose = V(transpose_block),                   \
         .update = V(update),                               \
     }

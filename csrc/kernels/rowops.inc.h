@@ -674,7 +674,20 @@ static void V(narrow)(nnf_index n, void *x, const double *sums)
         ((T *)x)[j] = (T)sums[j];
 }
 
-/* ---- transposition ---- */
+/* ---- copying, transposition ---- */
+
+static void V(copy)(nnf_index m, nnf_index n, void *dst, nnf_index ldd, const void *src, nnf_index lds)
+{
+    for (nnf_index i = 0; i < m; i++) {
+        const T *from = (const T *)src + i * lds;
+        T *to = (T *)dst + i * ldd;
+        nnf_index j = 0;
+        for (; j + LANES <= n; j += LANES)
+            V(store)(to + j, V(load)(from + j));
+        if (j < n)
+            V(store)(to + j, V(load_n)(from + j, n - j));
+    }
+}
 
 static void V(transpose_block)(nnf_index m, nnf_index n, void *dst, nnf_index ldd, const void *src, nnf_index lds)
 {

@@ -760,7 +760,28 @@ static void test_sums(void)
     }
 }
 
-/* ---- transpose -------------------------------------------------------------------------------------------------- */
+/* ---- copy, transpose -------------------------------------------------------------------------------------------- */
+
+static void test_copy(void)
+{
+    for (nnf_index m = 0; m <= 3; m++) {
+        for (nnf_index n = 0; n <= 5 * kernels->lanes + 1; n++) {
+            const nnf_index padded = nnf_round_up(n, kernels->lanes), lds = n + m % 3, ldd = padded + n % 3;
+            void *src = fenced(A_SLOT, dtype, span(m, n, lds));
+            void *dst = fenced(C_SLOT, dtype, span(m, padded, ldd));
+            int wrong = 0;
+            fill(dtype, src, span(m, n, lds), random_number);
+            kernels->copy(m, n, dst, ldd, src, lds);
+            for (nnf_index i = 0; i < m; i++) {
+                for (nnf_index j = 0; j < padded; j++)
+                    wrong += get(dtype, dst, i * ldd + j) != (j < n ? get(dtype, src, i * lds + j) : 0);
+                if (i < m - 1)
+                    wrong += !untouched(dtype, dst, i * ldd + padded, (i + 1) * ldd);
+            }
+            check(wrong == 0 && intact_before(C_SLOT), "copy " WHERE ": m %td, n %td", HERE, m, n);
+        }
+    }
+}
 
 static void test_transpose(void)
 {
@@ -1149,8 +1170,8 @@ int main(void)
 {
     static void (*const tests[])(void) = {
         test_gemm,     test_gemm_epilogue, test_gemm_few, test_sparse,  test_elementwise, test_output, test_clipping,
-        test_finite_and_both_classes, test_sums, test_transpose, test_update, test_update_of_a_block, test_packing,
-        test_story,
+        test_finite_and_both_classes, test_sums, test_copy, test_transpose, test_update, test_update_of_a_block,
+        test_packing, test_story,
     };
     find_isas();
     test_shares();
