@@ -762,45 +762,29 @@ static void test_sums(void)
 
 /* ---- copy, transpose -------------------------------------------------------------------------------------------- */
 
-static void test_copy(void)
+static void test_copy_and_transpose(void)
 {
-    for (nnf_index m = 0; m <= 3; m++) {
-        for (nnf_index n = 0; n <= 5 * kernels->lanes + 1; n++) {
-            const nnf_index padded = nnf_round_up(n, kernels->lanes), lds = n + m % 3, ldd = padded + n % 3;
-            void *src = fenced(A_SLOT, dtype, span(m, n, lds));
-            void *dst = fenced(C_SLOT, dtype, span(m, padded, ldd));
-            int wrong = 0;
-            fill(dtype, src, span(m, n, lds), random_number);
-            kernels->copy(m, n, dst, ldd, src, lds);
-            for (nnf_index i = 0; i < m; i++) {
-                for (nnf_index j = 0; j < padded; j++)
-                    wrong += get(dtype, dst, i * ldd + j) != (j < n ? get(dtype, src, i * lds + j) : 0);
-                if (i < m - 1)
-                    wrong += !untouched(dtype, dst, i * ldd + padded, (i + 1) * ldd);
+    const nnf_index most = 2 * kernels->lanes + 1;
+    for (nnf_index c = 0; c < 2 * (most + 1) * (most + 1); c++) {
+        const bool turned = c % 2 == 1;
+        const nnf_index m = c / 2 % (most + 1), n = c / 2 / (most + 1), lds = n + m % 3;
+        const nnf_index rows = turned ? n : m, columns = turned ? m : n; /* of dst */
+        const nnf_index padded = nnf_round_up(columns, kernels->lanes), ldd = padded + n % 3;
+        void *src = fenced(A_SLOT, dtype, span(m, n, lds));
+        void *dst = fenced(C_SLOT, dtype, span(rows, padded, ldd));
+        int wrong = 0;
+        fill(dtype, src, span(m, n, lds), random_number);
+        (turned ? kernels->transpose : kernels->copy)(m, n, dst, ldd, src, lds);
+        for (nnf_index i = 0; i < rows; i++) {
+            for (nnf_index j = 0; j < padded; j++) {
+                const nnf_index from = turned ? j * lds + i : i * lds + j;
+                wrong += get(dtype, dst, i * ldd + j) != (j < columns ? get(dtype, src, from) : 0);
             }
-            check(wrong == 0 && intact_before(C_SLOT), "copy " WHERE ": m %td, n %td", HERE, m, n);
+            if (i < rows - 1)
+                wrong += !untouched(dtype, dst, i * ldd + padded, (i + 1) * ldd);
         }
-    }
-}
-
-static void test_transpose(void)
-{
-    for (nnf_index m = 0; m <= 2 * kernels->lanes + 1; m++) {
-        for (nnf_index n = 0; n <= 2 * kernels->lanes + 1; n++) {
-            const nnf_index padded = nnf_round_up(m, kernels->lanes), lds = n + m % 3, ldd = padded + n % 3;
-            void *src = fenced(A_SLOT, dtype, span(m, n, lds));
-            void *dst = fenced(C_SLOT, dtype, span(n, padded, ldd));
-            int wrong = 0;
-            fill(dtype, src, span(m, n, lds), random_number);
-            kernels->transpose(m, n, dst, ldd, src, lds);
-            for (nnf_index j = 0; j < n; j++) {
-                for (nnf_index i = 0; i < padded; i++)
-                    wrong += get(dtype, dst, j * ldd + i) != (i < m ? get(dtype, src, i * lds + j) : 0);
-                if (j < n - 1)
-                    wrong += !untouched(dtype, dst, j * ldd + padded, (j + 1) * ldd);
-            }
-            check(wrong == 0 && intact_before(C_SLOT), "transpose " WHERE ": m %td, n %td", HERE, m, n);
-        }
+        check(wrong == 0 && intact_before(C_SLOT), "%s " WHERE ": m %td, n %td", turned ? "transpose" : "copy", HERE, m,
+              n);
     }
 }
 
@@ -1170,7 +1154,7 @@ int main(void)
 {
     static void (*const tests[])(void) = {
         test_gemm,     test_gemm_epilogue, test_gemm_few, test_sparse,  test_elementwise, test_output, test_clipping,
-        test_finite_and_both_classes, test_sums, test_copy, test_transpose, test_update, test_update_of_a_block,
+        test_finite_and_both_classes, test_sums, test_copy_and_transpose, test_update, test_update_of_a_block,
         test_packing, test_story,
     };
     find_isas();
