@@ -99,18 +99,18 @@ static void product_chunk(const nnf_kernels *kernels, const nnf_gemm *g, const n
     const bool plain = B->ld != 0;
     const nnf_index step = plain && g->sparse == NULL ? nnf_columns_at_once(kernels, g->m) : kernels->panel;
     const nnf_index end = nnf_min(panels.end * kernels->panel, B->n_columns);
+    nnf_gemm part = *g;
+    part.k = chunk.end - chunk.begin;
+    part.b_exact = plain;
+    part.start = chunk.begin == 0 ? g->start : NNF_FROM_C;
+    part.epilogue = chunk.end == B->n_rows ? g->epilogue : NNF_STORE;
     for (nnf_index first = panels.begin * kernels->panel; first < end; first += step) {
-        nnf_gemm part = *g;
         part.n = nnf_min(step, end - first);
-        part.k = chunk.end - chunk.begin;
-        part.b_exact = plain;
         part.ldb = plain ? B->ld : nnf_round_up(part.n, kernels->lanes);
         part.b = nnf_at(kernels, B->data, (plain ? first : first * B->n_rows) + chunk.begin * part.ldb);
         if (g->slices != NULL && !plain)
             part.next_b = panel_after(kernels, B, chunk, panels, first / kernels->panel);
         part.c = nnf_at(kernels, g->c, first);
-        part.start = chunk.begin == 0 ? g->start : NNF_FROM_C;
-        part.epilogue = chunk.end == B->n_rows ? g->epilogue : NNF_STORE;
         if (g->start == NNF_FROM_BIAS)
             part.bias = nnf_at(kernels, g->bias, first);
         if (g->epilogue == NNF_DERIVE)
@@ -119,15 +119,28 @@ static void product_chunk(const nnf_kernels *kernels, const nnf_gemm *g, const n
     }
 }
 
-/* Chunks that k is cut into; one for k == 0 too, since the bias remains. */
-static nnf_index chunks_of(nnf_index k)
+/* Chunks of at most `most` that k is cut into; one for k == 0 too, since the bias remains. */
+static nnf_index chunks_of(nnf_index k, nnf_index most)
 {
-    return k > NNF_CHUNK ? (k + NNF_CHUNK - 1) / NNF_CHUNK : 1;
+    return k > most ? (k + most - 1) / most : 1;
 }
 
-static nnf_range chunk_of(nnf_index k, nnf_index chunk)
+static nnf_range chunk_of(nnf_index k, nnf_index n_chunks, nnf_index chunk)
 {
-    return (nnf_range){k * chunk / chunks_of(k), k * (chunk + 1) / chunks_of(k)};
+    return (nnf_range){k * chunk / n_chunks, k * (chunk + 1) / n_chunks};
+}
+
+/* Most rows of B in a chunk. A large B in plain rows that meets few of A is read once, from far away, and in the order
+ * of its memory that goes fastest, which is that of a few rows at a time: 512 would be more pages than the CPU keeps
+ * the addresses of. 2,048 x 2,048 floats with one row of A take half of the time, with four 0.4 (Zen 3). */
+static nnf_index chunk_rows(const nnf_kernels *kernels, const nnf_gemm *g, const nnf_operand *B)
+{
+    enum { FEW_ROWS = 8, LARGE = 4 << 20 };
+    if (g->sparse != NULL)
+        return B->n_rows; /* sparse rows are not worth cutting */
+    if (B->ld == 0 || g->m > FEW_ROWS || B->n_rows * B->n_columns <= LARGE / (nnf_index)kernels->size)
+        return NNF_CHUNK;
+    return g->m == 1 ? 8 : 16;
 }
 
 void nnf_product(const nnf_kernels *kernels, const nnf_gemm *g, const nnf_operand *B, nnf_range panels)
@@ -137,9 +150,9 @@ void nnf_product(const nnf_kernels *kernels, const nnf_gemm *g, const nnf_operan
         product_with_few_columns(kernels, g, B);
         return;
     }
-    const nnf_index n_chunks = g->sparse == NULL ? chunks_of(k) : 1; /* sparse rows are not worth cutting */
+    const nnf_index n_chunks = chunks_of(k, chunk_rows(kernels, g, B));
     for (nnf_index c = 0; c < n_chunks; c++) {
-        const nnf_range chunk = n_chunks == 1 ? (nnf_range){0, k} : chunk_of(k, c);
+        const nnf_range chunk = chunk_of(k, n_chunks, c);
         nnf_gemm part = *g;
         part.a_first += chunk.begin;
         product_chunk(kernels, &part, B, chunk, panels);
@@ -157,7 +170,8 @@ typedef struct matmul_job {
     nnf_index rs_a, cs_a;
     const void *b;
     nnf_index rs_b, cs_b;
-    nnf_operand B;         /* packed, or transposed when it has few columns */
+    bool in_place;         /* B is read where it lies: its rows are contiguous, and those of A too few to pack it for */
+    nnf_operand B;         /* else it is packed, or transposed when it has few columns */
     bool by_rows;          /* the rows of A are contiguous, or its columns are, or neither are */
     const void **vectors;  /* (m) its rows, or (k) its columns; NULL: neither */
     nnf_index block_rows, block_columns; /* most of a block of A that is cut into slices at a time */
@@ -189,8 +203,9 @@ static void multiply_slices(const matmul_job *job, const nnf_gemm *g, nnf_index 
 {
     const nnf_kernels *kernels = job->kernels;
     void *slices = nnf_at(kernels, job->slices, thread * job->slices_size);
-    for (nnf_index c = 0; c < chunks_of(job->k); c++) {
-        const nnf_range chunk = chunk_of(job->k, c);
+    const nnf_index n_chunks = chunks_of(job->k, NNF_CHUNK);
+    for (nnf_index c = 0; c < n_chunks; c++) {
+        const nnf_range chunk = chunk_of(job->k, n_chunks, c);
         const nnf_index k = chunk.end - chunk.begin, depth = nnf_slice_depth(k);
         if (job->by_rows)
             kernels->slice_rows(g->m, k, slices, depth, job->vectors + i, chunk.begin);
@@ -205,7 +220,7 @@ static void multiply_slices(const matmul_job *job, const nnf_gemm *g, nnf_index 
     }
 }
 
-/* B is packed by all; then each thread owns rows of C when there are more of them, else panels. */
+/* B is packed by all, if it is; then each thread owns rows of C when there are more of them, else panels. */
 static void matmul_work(void *context, nnf_team *team, int thread, int n_threads)
 {
     const matmul_job *job = context;
@@ -219,7 +234,7 @@ static void matmul_work(void *context, nnf_team *team, int thread, int n_threads
             for (nnf_index j = 0; j < job->n; j++)
                 memcpy(nnf_at(kernels, job->B.data, j * job->B.ld + p),
                        nnf_at(kernels, job->b, p * job->rs_b + j * job->cs_b), kernels->size);
-    } else {
+    } else if (job->B.ld == 0) {
         nnf_pack(kernels, nnf_at(kernels, job->B.data, 0), job->b, job->rs_b, job->cs_b, job->k, job->n, panels);
     }
     nnf_barrier(team);
@@ -258,15 +273,17 @@ static bool pays_for_slices(const nnf_kernels *kernels, nnf_index n, nnf_index k
 static void lay_out(nnf_arena *arena, matmul_job *job, int n_threads, bool contiguous)
 {
     const nnf_kernels *kernels = job->kernels;
-    const bool few = nnf_is_few(job->n) && job->by_rows;
-    job->B = (nnf_operand){
-        .data = few ? nnf_take(arena, job->n, job->k, kernels->size)
-                    : nnf_take(arena, job->k, nnf_round_up(job->n, kernels->lanes), kernels->size),
-        .n_rows = job->k,
-        .n_columns = job->n,
-        .ld = few ? job->k : 0,
-        .transposed = few,
-    };
+    job->B = (nnf_operand){.n_rows = job->k, .n_columns = job->n};
+    if (job->in_place) {
+        job->B.data = job->b;
+        job->B.ld = job->rs_b;
+    } else if (nnf_is_few(job->n) && job->by_rows) {
+        job->B.data = nnf_take(arena, job->n, job->k, kernels->size);
+        job->B.ld = job->k;
+        job->B.transposed = true;
+    } else {
+        job->B.data = nnf_take(arena, job->k, nnf_round_up(job->n, kernels->lanes), kernels->size);
+    }
     job->block_rows = nnf_min(job->m, NNF_ROW_BLOCK);
     job->block_columns = nnf_min(job->k, NNF_CHUNK);
     if (contiguous) {
@@ -293,10 +310,11 @@ nnf_status nnf_matmul(nnf_dtype dtype, nnf_index m, nnf_index n, nnf_index k,
     const nnf_kernels *kernels = nnf_active_kernels(dtype);
     const int team = nnf_team_size(2.0 * (double)m * (double)n * (double)k, n_threads);
     const bool by_rows = cs_a == 1 || k <= 1, by_columns = !by_rows && (rs_a == 1 || m == 1);
+    const bool in_place = m < NNF_ROWS_THAT_PAY_FOR_PACKING && by_rows && cs_b == 1 && rs_b >= n && !nnf_is_few(n);
     matmul_job job = {
         .kernels = kernels, .m = m, .n = n, .k = k, .c = C, .ldc = ldc, .a = A, .rs_a = rs_a, .cs_a = cs_a,
-        .b = B, .rs_b = rs_b, .cs_b = cs_b, .by_rows = by_rows,
-        .slicing = pays_for_slices(kernels, n, k, by_rows, rs_a),
+        .b = B, .rs_b = rs_b, .cs_b = cs_b, .in_place = in_place, .by_rows = by_rows,
+        .slicing = !in_place && pays_for_slices(kernels, n, k, by_rows, rs_a),
     };
     nnf_arena arena = {0};
     lay_out(&arena, &job, team, by_rows || by_columns);

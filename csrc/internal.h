@@ -185,6 +185,9 @@ NNF_INLINE nnf_index nnf_panel_width(const nnf_kernels *kernels, nnf_index n_col
 void nnf_pack(const nnf_kernels *kernels, void *packed, const void *B, nnf_index rs_b, nnf_index cs_b,
               nnf_index k, nnf_index n, nnf_range panels);
 
+/* From this many rows of A on, to pack B for one product costs less than it saves. */
+enum { NNF_ROWS_THAT_PAY_FOR_PACKING = 32 };
+
 /* The way back: B (k, n), contiguous rows, from its packed form. */
 void nnf_unpack(const nnf_kernels *kernels, void *B, const void *packed, nnf_index k, nnf_index n);
 

@@ -5,9 +5,6 @@
  */
 #include "internal.h"
 
-/* From this many rows on, packing the weights for the call costs less than it saves. */
-enum { ROWS_THAT_PAY_FOR_PACKING = 32 };
-
 typedef struct forward_job {
     const nnf_kernels *kernels;
     int n_layers;
@@ -186,7 +183,7 @@ nnf_status nnf_forward(const nnf_config *config, const void *const *params, cons
         return status;
 
     const int n_layers = config->n_layers;
-    const bool pack = X->n >= ROWS_THAT_PAY_FOR_PACKING;
+    const bool pack = X->n >= NNF_ROWS_THAT_PAY_FOR_PACKING;
     nnf_dense stack[LAYERS_ON_STACK];
     nnf_dense *layers = n_layers <= LAYERS_ON_STACK ? stack : nnf_alloc((size_t)n_layers * sizeof *layers);
     if (layers == NULL)

@@ -128,6 +128,21 @@ def test_matmul_error_is_within_the_bound(isa, dtype, k):
         assert (np.abs(C - exact) <= product_bound(A, B, dtype)).all()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_few_rows_meet_a_large_matrix(isa, dtype):
+    """Read in place, a few rows at a time, by products and by layers; more rows of A meet a packed one."""
+    rng = np.random.default_rng(4)
+    A, B = integers(rng, 33, 1103, dtype=dtype), integers(rng, 1103, 1001, dtype=dtype)
+    assert B.nbytes > 4 << 20
+    exact, bias = A @ B, integers(rng, 1001, dtype=dtype)
+    for m, n_threads in product([1, 2, 8, 9, 31, 32, 33], [1, 2]):
+        C = np.full((m, 1001), np.nan, dtype)
+        assert _core.matmul(A[:m], B, C, n_threads)
+        np.testing.assert_array_equal(C, exact[:m])
+        assert _core.linear(A[:m], B, bias, "relu", C, n_threads)
+        np.testing.assert_array_equal(C, np.maximum(exact[:m] + bias, 0))
+
+
 # ---- elementwise -----------------------------------------------------------------------------------------------------
 
 ELEMENTWISE = [name for name in _core.ACTIVATIONS if name not in ("softmax", "ordered")]

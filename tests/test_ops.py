@@ -382,9 +382,34 @@ def test_out_that_cannot_be_written(call):
 
 
 def test_out_that_is_no_array(call):
-    for out in ([0.0], (0.0,), 0.0, "out", b"0123456789012345", memoryview(bytearray(16))):
+    for out in ([0.0], (0.0,), 0.0, "out", b"0123456789012345", memoryview(bytearray(16)), memoryview(np.ones((6, 4)))):
         with pytest.raises(TypeError, match="out"):
             call[0](out)
+
+
+def test_plain_arrays_are_used_as_they_are(monkeypatch):
+    """To convert them would take longer than to multiply small ones; what must be converted, the other tests have."""
+
+    def convert(array):
+        raise AssertionError("a plain array was converted")
+
+    results = {name: function(*operands) for name, (function, operands) in CALLS.items()}
+    monkeypatch.setattr(ops, "_floats", convert)
+    plain = set(CALLS) - {"matmul, stacked", "matmul, inner", "softmax, axis 0"}
+    for name in plain:
+        function, operands = CALLS[name]
+        assert_same_bits(function(*operands), results[name], name)
+        out = np.empty_like(results[name])
+        assert function(*operands, out=out) is out
+        assert_same_bits(out, results[name], name)
+    for name, a in layouts(X).items():
+        if name in ("other byte order", "unaligned", "field"):
+            with pytest.raises(AssertionError, match="converted"):
+                ops.matmul(a, W)
+        else:
+            assert_same_bits(ops.matmul(a, W), results["matmul"], name)
+    wide = np.empty((6, 9))
+    assert_same_bits(ops.matmul(X, W, out=wide[:, 3:7]), results["matmul"])
 
 
 @pytest.mark.parametrize("name", [*FUNCTIONS, "softmax"])
