@@ -146,6 +146,8 @@ static nnf_index chunk_rows(const nnf_kernels *kernels, const nnf_gemm *g, const
 void nnf_product(const nnf_kernels *kernels, const nnf_gemm *g, const nnf_operand *B, nnf_range panels)
 {
     const nnf_index k = B->n_rows;
+    if (panels.begin == panels.end)
+        return;
     if (B->transposed) {
         product_with_few_columns(kernels, g, B);
         return;

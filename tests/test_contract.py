@@ -8,7 +8,7 @@ import hashlib
 import os
 import sys
 from fractions import Fraction
-from itertools import cycle, islice
+from itertools import cycle, islice, product
 
 import numpy as np
 import pytest
@@ -169,6 +169,28 @@ def test_a_row_does_not_know_its_batch(isa, dtype, loss):
     trained = np.empty_like(whole)
     engine(net, 7).forward(X, trained)
     assert bits([trained]) == bits([whole])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_threads_that_share_columns(isa, dtype):
+    """Of few rows of a wide network: in place or packed, dense or sparse, with groups of outputs, few or one."""
+    rng = np.random.default_rng(6)
+    for n_out, groups, outputs in [(5, (), "softmax"), (6, (4, 2), "softmax"), (1, (), "logistic")]:
+        net = reference.random_network(rng, (610, 830, 590, n_out), dtype, activation="relu")
+        X, _ = data(rng, net, 45)
+        X[rng.random(X.shape) < 0.5] = 0
+        for rows in (1, 2, 11, 13, 25, 31, 45):
+            at = [np.flatnonzero(row) for row in X[:rows]]
+            indices, indptr = np.concatenate(at).astype(np.int32), np.cumsum([0, *map(len, at)])
+            sparse = np.concatenate([row[i] for row, i in zip(X, at, strict=False)]), indices, indptr
+            found = set()
+            for given, n_threads in product([X[:rows].copy(), sparse], [1, 2, 3, 16]):
+                out = np.full((rows, n_out), np.nan, dtype)
+                activations = ["relu", "relu", outputs]
+                _core.forward(given, net.coefs, net.intercepts, activations, out, n_threads, groups)
+                found.add(out.tobytes())
+            assert len(found) == 1
+            assert np.isfinite(out).all()
 
 
 # ---- training --------------------------------------------------------------------------------------------------------

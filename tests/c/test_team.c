@@ -1,9 +1,11 @@
 /*
- * test_team.c: several callers at once, each with teams of its own: regions, products and fits that are asked to stop.
- * What it checks are bits; what it is for is ThreadSanitizer, under which a read or write that no barrier and no join
- * orders is an error. So what threads hand to each other here lies in plain memory.
+ * test_team.c: several callers at once, each with teams of its own: regions, products, predictions and fits that are
+ * asked to stop. What it checks are bits; what it is for is ThreadSanitizer, under which a read or write that no barrier
+ * and no join orders is an error. So what threads hand to each other here lies in plain memory.
  */
 #include "check.h"
+
+#include <math.h>
 
 #include "team.h"
 
@@ -155,6 +157,55 @@ static void test_products(void)
         check(same[i] == 20, "%d of 20 products have the bits of one thread", same[i]);
 }
 
+/* ---- predictions of few rows, whose threads share columns ---- */
+
+enum { MOST = 40, WIDE = 400, OUTPUTS = 3 };
+
+static float few_rows[MOST * WIDE], wide_W[WIDE * WIDE], last_W[WIDE * OUTPUTS], wide_b[WIDE];
+static float expected_outputs[MOST * OUTPUTS];
+
+static nnf_status predict(float *out, nnf_index n, int finite, int n_threads)
+{
+    static const nnf_index wide[] = {WIDE, WIDE, WIDE, OUTPUTS};
+    static const int functions[] = {NNF_RELU, NNF_TANH, NNF_LOGISTIC};
+    const nnf_config config = {
+        .dtype = NNF_FLOAT32, .n_layers = 3, .sizes = wide, .activations = functions, .n_threads = n_threads,
+    };
+    const void *const parameters[] = {wide_W, wide_W, last_W, wide_b, wide_b, wide_b};
+    const nnf_rows rows = {.n = n, .values = few_rows, .ld = WIDE};
+    return nnf_forward(&config, parameters, &rows, finite, out, NULL);
+}
+
+/* Five rows meet the weights in place, 40 packed ones. */
+static void predict_often(void *item)
+{
+    int *same = item;
+    float out[MOST * OUTPUTS];
+    for (int i = 0; i < 20; i++) {
+        const nnf_index n = i % 2 == 0 ? 5 : MOST;
+        *same += predict(out, n, 1, 2 + i / 2 % 2) == NNF_OK
+                 && memcmp(out, expected_outputs, (size_t)n * OUTPUTS * sizeof *out) == 0;
+    }
+}
+
+static void test_few_rows(void)
+{
+    fill(NNF_FLOAT32, few_rows, MOST * WIDE, random_number);
+    fill(NNF_FLOAT32, wide_W, WIDE * WIDE, random_number);
+    fill(NNF_FLOAT32, last_W, WIDE * OUTPUTS, random_number);
+    fill(NNF_FLOAT32, wide_b, WIDE, random_number);
+    check(predict(expected_outputs, MOST, 1, 1) == NNF_OK, "few rows by one thread");
+    int same[CALLERS] = {0};
+    call_at_once(predict_often, same, sizeof *same);
+    for (int i = 0; i < CALLERS; i++)
+        check(same[i] == 20, "%d of 20 predictions have the bits of one thread", same[i]);
+
+    float out[MOST * OUTPUTS];
+    few_rows[MOST * WIDE - 1] = INFINITY;
+    check(predict(out, MOST, 1, TEAM) == NNF_NOT_FINITE, "what is not finite is found");
+    check(predict(out, MOST, 0, TEAM) == NNF_OK, "or not looked for");
+}
+
 /* ---- fits ---- */
 
 enum { ROWS = 2048, BATCH = 64, N_IN = 64, N_HIDDEN = 96, N_OUT = 8, MOST_BATCHES = 1 << 15, INTERRUPTIONS = 2 };
@@ -250,6 +301,7 @@ int main(void)
 {
     test_regions();
     test_products();
+    test_few_rows();
     test_fits();
     return report();
 }
