@@ -19,7 +19,7 @@ typedef struct forward_job {
     const nnf_rows *X;
     void *out;                /* (X->n, n_out) */
     nnf_index block;          /* most rows that pass through the layers together */
-    bool together;            /* all threads go through one block, each has columns of a layer */
+    bool by_columns;          /* all threads go through one block, each has columns of a layer */
     nnf_index ld;             /* row distance of the buffers */
     int n_slots;              /* one for each thread, or one */
     void *buffers;            /* (n_slots, 2, block, ld) hidden layers, in turn */
@@ -113,7 +113,7 @@ static void finish_block(const forward_job *job, nnf_index begin, nnf_index m)
         activate_groups(job, last->activation, m, n_out, nnf_at(job->kernels, job->out, begin * n_out));
 }
 
-static void forward_rows(forward_job *job, int thread, nnf_range rows)
+static void forward_by_rows(forward_job *job, int thread, nnf_range rows)
 {
     for (nnf_index i = rows.begin; i < rows.end && !nnf_poll_stop(&job->poll, thread); i += job->block) {
         const nnf_index m = nnf_min(job->block, rows.end - i);
@@ -125,7 +125,7 @@ static void forward_rows(forward_job *job, int thread, nnf_range rows)
     }
 }
 
-static void forward_together(forward_job *job, nnf_team *team, int thread, int n_threads)
+static void forward_by_columns(forward_job *job, nnf_team *team, int thread, int n_threads)
 {
     const nnf_index m = job->X->n;
     if (thread == 0)
@@ -156,28 +156,30 @@ static void forward_work(void *context, nnf_team *team, int thread, int n_thread
             job->kernels->transpose(W->n_rows, W->n_columns, packed, W->ld, job->plain[l], W->n_columns);
     }
     nnf_barrier(team);
-    if (job->together)
-        forward_together(job, team, thread, n_threads);
+    if (job->by_columns)
+        forward_by_columns(job, team, thread, n_threads);
     else
-        forward_rows(job, thread, nnf_share(job->X->n, ROWS_OF_A_TILE, thread, n_threads));
+        forward_by_rows(job, thread, nnf_share(job->X->n, ROWS_OF_A_TILE, thread, n_threads));
 }
 
 /* Whether to share columns: when the largest share is then less work, in multiply-adds and what a barrier costs in their
  * place. Two threads take 0.5 to 0.75 of the time of one for 1 to 20 rows of 1024-2048-2048-10, where with rows shared
  * they took 0.9 to 1.3. */
-static bool pays_together(const forward_job *job, int n_threads)
+static bool goes_by_columns(const forward_job *job, int n_threads)
 {
     const nnf_index n = job->X->n, panel = job->kernels->panel, units = (n + ROWS_OF_A_TILE - 1) / ROWS_OF_A_TILE;
     const nnf_index rows = nnf_min(n, (units + n_threads - 1) / n_threads * ROWS_OF_A_TILE);
     const double barrier = 100e3;
     double by_rows = 0, by_columns = 0;
+    if (n_threads == 1 || n > job->block)
+        return false;
     for (int l = 0; l < job->n_layers; l++) {
         const nnf_operand *W = &job->layers[l].W;
         const nnf_index panels = (nnf_n_panels(job->kernels, W->n_columns) + n_threads - 1) / n_threads;
         by_rows += (double)rows * (double)W->n_rows * (double)W->n_columns;
         by_columns += (double)n * (double)W->n_rows * (double)(panels * panel) + barrier;
     }
-    return n_threads > 1 && n <= job->block && by_columns < by_rows;
+    return by_columns < by_rows;
 }
 
 /* Scratch of one call. With `packed`, also room for the packed weights; of few outputs they are transposed. */
@@ -217,8 +219,8 @@ static nnf_status run(forward_job *job, int max_threads, bool pack)
     job->ld = nnf_row_distance(kernels, job->ld);
     job->block = nnf_min(job->X->n, NNF_ROW_BLOCK);
     const int n_threads = nnf_team_size(flop, max_threads);
-    job->together = pays_together(job, n_threads);
-    job->n_slots = job->together ? 1 : n_threads;
+    job->by_columns = goes_by_columns(job, n_threads);
+    job->n_slots = job->by_columns ? 1 : n_threads;
 
     nnf_arena arena = {0};
     lay_out(&arena, job, pack);
