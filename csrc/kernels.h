@@ -92,7 +92,7 @@ NNF_INLINE nnf_index nnf_min(nnf_index a, nnf_index b)
 /* Where the accumulators of a product start. */
 typedef enum nnf_start { NNF_FROM_ZERO, NNF_FROM_BIAS, NNF_FROM_C } nnf_start;
 
-/* What happens to a tile of C while it is in the first-level cache. */
+/* What happens to a tile of C while it is in the first-level cache; with relu, in registers. */
 typedef enum nnf_epilogue {
     NNF_STORE,    /* nothing                                       */
     NNF_ACTIVATE, /* C = f(C)                                      */

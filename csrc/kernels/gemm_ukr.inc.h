@@ -132,11 +132,49 @@ NNF_INLINE void V(start_tile)(int height, int vectors, const nnf_gemm *g, const 
     }
 }
 
+/* Whether the epilogue is done in registers: relu and its slope are shorter than to read the tile once more. Steps of
+ * 20-64-64-1 take 5 to 6 % less so, of 30-100-1 10 %, predictions 7 to 12 % (Zen 3). The code grows by a fifth; so not
+ * with slices, which no layer uses. */
+NNF_INLINE int V(in_registers)(const nnf_gemm *g)
+{
+    return g->epilogue != NNF_STORE && g->activation == NNF_RELU && g->slices == NULL;
+}
+
+/* relu, or C times its slope: rows i .. i + height - 1. */
+NNF_INLINE void V(rectify_tile)(int height, int vectors, const nnf_gemm *g, nnf_index i, VT vacc[][NNF_CHAINS])
+{
+    const nnf_index last = V(last_lanes)(vectors, g), ldv = g->ldv;
+    const int c_masked = V(c_masked)(vectors, g);
+    if (g->epilogue == NNF_ACTIVATE) {
+        NNF_UNROLL
+        for (int r = 0; r < height; r++) {
+            NNF_UNROLL
+            for (int v = 0; v < vectors; v++)
+                vacc[r][v] = V(relu)(vacc[r][v]);
+        }
+        return;
+    }
+    const T *value = (const T *)g->value + i * ldv;
+    NNF_UNROLL
+    for (int r = 0; r < height; r++, value += ldv) {
+        NNF_UNROLL
+        for (int v = 0; v < vectors; v++) {
+            const T *y = value + v * LANES;
+            const VT vy = c_masked && v == vectors - 1 ? V(load_n)(y, last) : V(load)(y);
+            vacc[r][v] = V(mul)(vacc[r][v], V(relu_grad)(vy));
+        }
+    }
+}
+
 /* And after the last one. The row distance is read once: a store to C might change it where it lies. */
-NNF_INLINE void V(store_tile)(int height, int vectors, const nnf_gemm *g, T *c, VT vacc[][NNF_CHAINS])
+NNF_INLINE void V(store_tile)(int height, int vectors, int form, const nnf_gemm *g, nnf_index i,
+                              VT vacc[][NNF_CHAINS])
 {
     const nnf_index last = V(last_lanes)(vectors, g), ldc = g->ldc;
     const int c_masked = V(c_masked)(vectors, g);
+    T *c = (T *)g->c + i * ldc;
+    if (form != (int)V(SLICES) && V(in_registers)(g))
+        V(rectify_tile)(height, vectors, g, i, vacc);
     NNF_UNROLL
     for (int r = 0; r < height; r++, c += ldc) {
         NNF_UNROLL
@@ -198,7 +236,7 @@ NNF_INLINE void V(tile)(int height, int vectors, int form, const nnf_gemm *g, nn
         for (nnf_index p = 0; p < k; p++, b += ldb)
             V(add_products)(height, vectors, form, height, last, a, p, b, vacc);
     }
-    V(store_tile)(height, vectors, g, c, vacc);
+    V(store_tile)(height, vectors, form, g, i, vacc);
 }
 
 /* C row i from a sparse row of A: the same chain without the terms that are 0, and so the same sum. */
@@ -219,7 +257,7 @@ NNF_INLINE void V(sparse_tile)(int vectors, const nnf_gemm *g, nnf_index i)
             vacc[0][v] = V(fma)(va, vb, vacc[0][v]);
         }
     }
-    V(store_tile)(1, vectors, g, c, vacc);
+    V(store_tile)(1, vectors, (int)V(WHOLE_ROWS), g, i, vacc);
 }
 
 /* The tile just stored is in the first-level cache: finish it there. Padding may be finished too. */
@@ -243,7 +281,7 @@ static void V(sparse_rows)(nnf_index vectors, const nnf_gemm *g)
         case 3: V(sparse_tile)(NNF_TILE_VECTORS < 3 ? NNF_TILE_VECTORS : 3, g, i); break;
         default: V(sparse_tile)(NNF_TILE_VECTORS, g, i); break;
         }
-        if (g->epilogue != NNF_STORE)
+        if (g->epilogue != NNF_STORE && !V(in_registers)(g))
             V(finish_tile)(g, i, 1);
     }
 }
@@ -294,7 +332,7 @@ static V(tile_function) *const V(tiles)[V(FORMS)][NNF_CHAINS + 1][V(MAX_HEIGHT) 
 NNF_INLINE void V(run_tile)(V(tile_function) *tile, const nnf_gemm *g, nnf_index i, nnf_index height)
 {
     tile(g, i);
-    if (g->epilogue != NNF_STORE)
+    if (g->epilogue != NNF_STORE && !V(in_registers)(g))
         V(finish_tile)(g, i, height);
 }
 

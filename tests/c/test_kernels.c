@@ -97,6 +97,8 @@ static void make_product(product *t, nnf_index m, nnf_index n, nnf_index k, form
     fill(dtype, t->bias, n, next);
     t->value = fenced(VALUE_SLOT, dtype, size);
     fill(dtype, t->value, size, next);
+    for (nnf_index i = 0; i < size; i += 3) /* where relu has no slope */
+        put(dtype, t->value, i, 0);
     t->c = fenced(C_SLOT, dtype, size);
     t->start = fenced(START_SLOT, dtype, m * n);
     for (nnf_index i = 0; i < m; i++) {
