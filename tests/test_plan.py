@@ -109,6 +109,21 @@ def test_other_arrays_take_the_long_way():
             network.forward(X, out=wrong)
 
 
+def test_groups_of_outputs():
+    network = MLP((3, 4, 6), loss="log_loss", output_groups=(3, 2, 1), random_state=0)
+    X = np.random.default_rng(0).standard_normal((2, 3)).astype(np.float32)
+    expected = forward(X, network.coefs_, network.intercepts_, network._activations(), 1, output_groups=(3, 2, 1))
+    for _ in range(3):
+        np.testing.assert_array_equal(network.forward(X), expected)
+    assert takes_short_way(network, X, groups=(3, 2, 1))
+    for other in ((), (3, 3), (3, 2), (6,)):
+        assert not takes_short_way(network, X, groups=other)
+    for refused in ((3, 2), (3, 2, 2), (7, -1), (0, 6)):  # as the long way says
+        network.output_groups = refused
+        with pytest.raises(ValueError):
+            network.forward(X)
+
+
 def test_an_empty_layer():
     network = MLP((3, 4, 2), random_state=0)
     network.coefs_, network.intercepts_ = [np.zeros((3, 0), "f"), np.zeros((0, 2), "f")], [np.zeros(0, "f")] * 2
@@ -205,10 +220,11 @@ def estimators():
     yield MLPClassifier(**settings).fit(X, np.column_stack([y, y > 1])), X
     yield MLPRegressor(**settings).fit(X, X[:, 0]), X
     yield MLPRegressor(**settings).fit(X, X[:, :2]), X
+    yield MLPRegressor(**settings, loss="quantile", quantile=(0.1, 0.9)).fit(X, X[:, :2]), X
 
 
-@pytest.mark.parametrize("number", range(7))
-def test_estimators(number):
+@pytest.mark.parametrize("number", range(8))
+def test_estimators(number, monkeypatch):
     estimator, X = list(estimators())[number]
     names = ["predict"] + ["predict_proba", "predict_log_proba"] * hasattr(estimator, "predict_proba")
     before = dict(estimator.__dict__)
@@ -225,6 +241,15 @@ def test_estimators(number):
                     np.testing.assert_array_equal(some, whole[:n])
                     assert some.dtype == whole.dtype
     assert estimator.__dict__ == before
+
+    def long_way(*_):
+        raise AssertionError("the long way was taken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nnfast._base.forward", long_way)
+        for name in names:
+            getattr(estimator, name)(X)
+            getattr(estimator, name)(np.resize(X, (30_000, 4)))
     for value, message in ((np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity")):
         for rows in (1, 60, 30_000):
             wrong = np.resize(X, (rows, 4))

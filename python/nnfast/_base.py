@@ -858,13 +858,15 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
         if plan is not None:
             out = np.empty((X.shape[0], 2 if both else self.n_outputs_), X.dtype)
             given = X, out, self.coefs_, self.intercepts_, self.activation, self.out_activation_, True, both
-            if plan.forward(*given) or plan.forward(*given, n_threads=resolve_threads(self.n_jobs)):
+            if plan.forward(*given):
+                return out
+            if plan.forward(*given, n_threads=resolve_threads(self.n_jobs), groups=self._output_groups()):
                 return out
         check_is_fitted(self, "coefs_")
         X = check_rows(self, X)
         activations, groups = self._activations(), self._output_groups()
-        if plan is not None and not groups and X.dtype == self.coefs_[0].dtype:
-            plan.bind(self.coefs_, self.intercepts_, activations, self.activation, self.out_activation_)
+        if plan is not None and X.dtype == self.coefs_[0].dtype:
+            plan.bind(self.coefs_, self.intercepts_, activations, self.activation, self.out_activation_, groups)
         outputs = forward(X, self.coefs_, self.intercepts_, activations, self.n_jobs, output_groups=groups)
         return both_classes(outputs) if both else outputs
 

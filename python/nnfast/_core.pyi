@@ -53,6 +53,7 @@ class Plan:
         activations: Sequence[_Activation],
         hidden: Any,
         output: Any,
+        groups: tuple[int, ...] = ...,
     ) -> None: ...
     def forward(
         self,
@@ -65,6 +66,7 @@ class Plan:
         finite: bool = ...,
         both: bool = ...,
         n_threads: int = ...,
+        groups: tuple[int, ...] = ...,
     ) -> bool: ...
 
 @final

@@ -662,29 +662,30 @@ cdef class _Bound:
 
     cdef _Description description
     cdef list coefs, intercepts, held
-    cdef object hidden, output
+    cdef object hidden, output, groups
     cdef nnf_index work  # of a row: multiply-adds, and 32 for each unit, whose activation may be an exponential
 
-    def __cinit__(self, list coefs, list intercepts, list activations, hidden, output):
+    def __cinit__(self, list coefs, list intercepts, list activations, hidden, output, tuple groups):
         sizes = [array.shape[0] for array in coefs]
         sizes.append(coefs[len(coefs) - 1].shape[1])
         if min(sizes) < 1:
             raise ValueError("a layer is empty")
-        self.description = _Description(_format_of(coefs[0]), sizes, activations, (), 1)
+        self.description = _Description(_format_of(coefs[0]), sizes, activations, groups, 1)
         self.coefs = list(coefs)
         self.intercepts = list(intercepts)
         self.held = self.description.views(self.coefs, self.intercepts, False)
         self.hidden = list(hidden) if isinstance(hidden, list) else hidden  # one that is changed is to be noticed
         self.output = output
+        self.groups = groups
         for l in range(len(coefs)):
             self.work += (self.description.sizes[l] + 32) * self.description.sizes[l + 1]
 
-    cdef bint is_of(self, coefs, intercepts, hidden, output):
-        """Whether these are lists of the same arrays, not just equal ones, and the same activations."""
+    cdef bint is_of(self, coefs, intercepts, hidden, output, groups):
+        """Whether these are lists of the same arrays, not just equal ones, and the same activations and groups."""
         if type(hidden) is not type(self.hidden):  # an array would not compare to one truth
             return False
         return (
-            hidden == self.hidden and output == self.output
+            hidden == self.hidden and output == self.output and groups == self.groups
             and _same_items(coefs, self.coefs) and _same_items(intercepts, self.intercepts)
         )
 
@@ -757,21 +758,22 @@ cdef class Plan:
     def __reduce__(self):
         return Plan, ()
 
-    def bind(self, coefs, intercepts, activations, hidden, output):
+    def bind(self, coefs, intercepts, activations, hidden, output, groups=()):
         """Remember a network, if its arrays can be read as they lie. `hidden`, a string, tuple or list, and `output`
         are what `forward` is told of its activations."""
         cdef _Bound bound = None
         if not isinstance(hidden, (str, tuple, list)):
             return
         try:
-            bound = _Bound(coefs, intercepts, activations, hidden, output)
+            bound = _Bound(coefs, intercepts, activations, hidden, output, groups)
         except (AttributeError, BufferError, IndexError, TypeError, ValueError):
             pass  # the long way says what is wrong, or copes
         with cython.critical_section(self):
             self.bound = bound
 
     @cython.binding(False)  # Cython's own kind of function makes two tuples more, a tenth of a microsecond a call
-    def forward(self, X, out, coefs, intercepts, hidden, output, bint finite=False, bint both=False, int n_threads=0):
+    def forward(self, X, out, coefs, intercepts, hidden, output, bint finite=False, bint both=False, int n_threads=0,
+                groups=()):
         """out (n, n_out), contiguous, = the outputs for X (n, n_in), or with `both` (n, 2): 1 - p and p of one output.
 
         Work of some microseconds is done at once, with the GIL; more, and without it, where a number of threads is
@@ -782,7 +784,7 @@ cdef class Plan:
         cdef _Bound bound
         with cython.critical_section(self):
             bound = self.bound
-        if bound is None or not bound.is_of(coefs, intercepts, hidden, output):
+        if bound is None or not bound.is_of(coefs, intercepts, hidden, output, groups):
             return False
         cdef _View x = _any_view(X), y = _any_view(out, True)
         return x is not None and y is not None and bound.run(x, y, n_threads, finite, both)

@@ -446,12 +446,15 @@ class MLP(Kept):
             target = np.empty((X.shape[0], self.layer_sizes[-1]), self.dtype)
         if target is not None:
             given = X, target, self.coefs_, self.intercepts_, self._activation, self.out_activation_
-            if self._plan.forward(*given) or self._plan.forward(*given, n_threads=resolve_threads(self.n_jobs)):
+            if self._plan.forward(*given):
+                return target
+            if self._plan.forward(*given, n_threads=resolve_threads(self.n_jobs), groups=self.output_groups):
                 return target
         rows = as_rows(X, self.dtype)
         activations = self._activations()
-        if not self.output_groups and getattr(X, "dtype", None) == self.coefs_[0].dtype == self.dtype:
-            self._plan.bind(self.coefs_, self.intercepts_, activations, self._activation, self.out_activation_)
+        if getattr(X, "dtype", None) == self.coefs_[0].dtype == self.dtype:
+            known = self.coefs_, self.intercepts_, activations, self._activation, self.out_activation_
+            self._plan.bind(*known, self.output_groups)
         return forward(rows, self.coefs_, self.intercepts_, activations, self.n_jobs, out, self.output_groups)
 
     def predict(self, X: Any) -> Array:
