@@ -1,7 +1,7 @@
 /*
- * test_team.c: several callers at once, each with teams of its own: regions, products, predictions and fits that are
- * asked to stop. What it checks are bits; what it is for is ThreadSanitizer, under which a read or write that no barrier
- * and no join orders is an error. So what threads hand to each other here lies in plain memory.
+ * test_team.c: several callers at once, each with teams of its own: regions, products, predictions, and fits that are
+ * asked to stop. What it checks are bits; what it is for is ThreadSanitizer, under which a read or write that no
+ * barrier and no join orders is an error. So what threads hand to each other here lies in plain memory.
  */
 #include "check.h"
 
