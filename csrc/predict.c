@@ -162,9 +162,9 @@ static void forward_work(void *context, nnf_team *team, int thread, int n_thread
         forward_by_rows(job, thread, nnf_share(job->X->n, ROWS_OF_A_TILE, thread, n_threads));
 }
 
-/* Whether to share columns: when the largest share is then less work, in multiply-adds and what a barrier costs in their
- * place. Two threads take 0.5 to 0.75 of the time of one for 1 to 20 rows of 1024-2048-2048-10, where with rows shared
- * they took 0.9 to 1.3. */
+/* Whether to share columns: when the largest share is then less work, in multiply-adds and what a barrier costs in
+ * their place. Two threads take 0.5 to 0.75 of the time of one for 1 to 20 rows of 1024-2048-2048-10, where with rows
+ * shared they took 0.9 to 1.3. */
 static bool goes_by_columns(const forward_job *job, int n_threads)
 {
     const nnf_index n = job->X->n, panel = job->kernels->panel, units = (n + ROWS_OF_A_TILE - 1) / ROWS_OF_A_TILE;
