@@ -68,8 +68,8 @@ static void *buffer_of(const forward_job *job, int slot, int l)
     return nnf_at(job->kernels, job->buffers, ((nnf_index)slot * 2 + l % 2) * job->block * job->ld);
 }
 
-/* Points the rows of a slot at rows begin .. begin + m - 1 of X, and at those of its buffers. False when X must be finite
- * and is not. */
+/* Points the rows of a slot at rows begin .. begin + m - 1 of X, and at those of its buffers. False when X must be
+ * finite and is not. */
 static bool start_block(forward_job *job, int slot, nnf_index begin, nnf_index m)
 {
     const nnf_kernels *kernels = job->kernels;
