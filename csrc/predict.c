@@ -1,8 +1,7 @@
 /*
  * predict.c: outputs of a network for many rows. Threads own rows; a block of rows passes through all layers while its
  * activations are in the second-level cache. Where rows are too few to share, threads own columns of each layer. The
- * activations, softmax and the vector maths on plain arrays are here
- * too.
+ * activations, softmax and the vector maths on plain arrays are here too.
  */
 #include "internal.h"
 
