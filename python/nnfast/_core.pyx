@@ -59,8 +59,6 @@ def _note_main_thread():
 # ---- arrays ----------------------------------------------------------------------------------------------------------
 
 
-@cython.final
-@cython.freelist(8)
 cdef class _View:
     """A buffer held while this object lives."""
 
