@@ -122,6 +122,12 @@ def test_groups_of_outputs():
         network.output_groups = refused
         with pytest.raises(ValueError):
             network.forward(X)
+    network.output_groups = ()
+    together = forward(X, network.coefs_, network.intercepts_, network._activations(), 1)
+    for groups, outputs in [((), together), ((3, 2, 1), expected), ((), together)]:
+        network.output_groups = groups
+        for _ in range(2):
+            np.testing.assert_array_equal(network.forward(X), outputs)
 
 
 def test_an_empty_layer():
@@ -242,7 +248,7 @@ def test_estimators(number, monkeypatch):
                     assert some.dtype == whole.dtype
     assert estimator.__dict__ == before
 
-    def long_way(*_):
+    def long_way(*_, **__):
         raise AssertionError("the long way was taken")
 
     with monkeypatch.context() as patch:

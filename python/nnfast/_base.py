@@ -857,10 +857,11 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
             plan = state.get("_plan")
         if plan is not None:
             out = np.empty((X.shape[0], 2 if both else self.n_outputs_), X.dtype)
-            given = X, out, self.coefs_, self.intercepts_, self.activation, self.out_activation_, True, both
+            given = X, out, self.coefs_, self.intercepts_, self.activation, self.out_activation_, (), True, both
             if plan.forward(*given):
                 return out
-            if plan.forward(*given, n_threads=resolve_threads(self.n_jobs), groups=self._output_groups()):
+            groups = self._output_groups()  # to ask for them before would take a seventh of a row
+            if plan.forward(*given[:6], groups, True, both, resolve_threads(self.n_jobs)):
                 return out
         check_is_fitted(self, "coefs_")
         X = check_rows(self, X)

@@ -63,10 +63,10 @@ class Plan:
         intercepts: Sequence[NDArray[Any]],
         hidden: Any,
         output: Any,
+        groups: tuple[int, ...] = ...,
         finite: bool = ...,
         both: bool = ...,
         n_threads: int = ...,
-        groups: tuple[int, ...] = ...,
     ) -> bool: ...
 
 @final

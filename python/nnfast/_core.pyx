@@ -1,7 +1,8 @@
 # cython: language_level=3, cdivision=True, embedsignature=True
 # cython: freethreading_compatible=True, autotestdict=False, auto_pickle=False
 """The binding to the C engine: check the arrays, release the GIL, one C call, raise on its status. No arithmetic here.
-A prediction with known weights is different: `Plan` checks what is left to check, and keeps the GIL for a small one.
+Two parts are different, and keep the GIL for what is small: the array operations answer whether they could use their
+arrays, and `Plan`, a prediction with known weights, checks only what is left to check.
 
 Arrays come in by the buffer protocol, whatever made them. Every function says which dtype, shape and layout it takes;
 the callers in this package convert before. nnfast.h documents what the C functions do.
@@ -227,7 +228,8 @@ def fail_allocation(nnf_index countdown):
 # ---- array operations ------------------------------------------------------------------------------------------------
 
 # They answer whether it is done. False: nothing is, the engine cannot use these arrays as they lie; the caller may have
-# tried it with what it was given, since to ask beforehand takes longer than a small product. No error, but of memory.
+# tried it with what it was given, since to ask beforehand takes longer than a small product. The rest raises, such as
+# an activation that is not there.
 
 # What the calling thread does at once, with the GIL: multiply-adds, and 32 for each activation, which may be an
 # exponential. One row of 784-100-10 is 84,000 and takes 5 us with AVX-512, 30 with the scalar kernels.
@@ -757,8 +759,8 @@ cdef class Plan:
         return Plan, ()
 
     def bind(self, coefs, intercepts, activations, hidden, output, groups=()):
-        """Remember a network, if its arrays can be read as they lie. `hidden`, a string, tuple or list, and `output`
-        are what `forward` is told of its activations."""
+        """Remember a network, if its arrays can be read as they lie. `hidden`, a string, tuple or list, `output` and
+        the sizes of its groups of outputs, a tuple, are what `forward` is told of its activations."""
         cdef _Bound bound = None
         if not isinstance(hidden, (str, tuple, list)):
             return
@@ -770,8 +772,8 @@ cdef class Plan:
             self.bound = bound
 
     @cython.binding(False)  # Cython's own kind of function makes two tuples more, a tenth of a microsecond a call
-    def forward(self, X, out, coefs, intercepts, hidden, output, bint finite=False, bint both=False, int n_threads=0,
-                groups=()):
+    def forward(self, X, out, coefs, intercepts, hidden, output, groups=(), bint finite=False, bint both=False,
+                int n_threads=0):
         """out (n, n_out), contiguous, = the outputs for X (n, n_in), or with `both` (n, 2): 1 - p and p of one output.
 
         Work of some microseconds is done at once, with the GIL; more, and without it, where a number of threads is

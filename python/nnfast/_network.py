@@ -445,16 +445,15 @@ class MLP(Kept):
         if target is None and type(X) is np.ndarray and X.ndim == 2:
             target = np.empty((X.shape[0], self.layer_sizes[-1]), self.dtype)
         if target is not None:
-            given = X, target, self.coefs_, self.intercepts_, self._activation, self.out_activation_
-            if self._plan.forward(*given):
-                return target
-            if self._plan.forward(*given, n_threads=resolve_threads(self.n_jobs), groups=self.output_groups):
+            known = self.coefs_, self.intercepts_, self._activation, self.out_activation_, self.output_groups
+            given = X, target, *known
+            if self._plan.forward(*given) or self._plan.forward(*given, n_threads=resolve_threads(self.n_jobs)):
                 return target
         rows = as_rows(X, self.dtype)
         activations = self._activations()
         if getattr(X, "dtype", None) == self.coefs_[0].dtype == self.dtype:
-            known = self.coefs_, self.intercepts_, activations, self._activation, self.out_activation_
-            self._plan.bind(*known, self.output_groups)
+            activation, output = self._activation, self.out_activation_
+            self._plan.bind(self.coefs_, self.intercepts_, activations, activation, output, self.output_groups)
         return forward(rows, self.coefs_, self.intercepts_, activations, self.n_jobs, out, self.output_groups)
 
     def predict(self, X: Any) -> Array:

@@ -522,9 +522,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return as_levels(self.quantile) if self.loss == "quantile" else (0.5,)
 
     def _output_groups(self) -> tuple[int, ...]:
+        if self.loss != "quantile":
+            return ()
         n_levels = len(self._levels())
-        grouped = self.loss == "quantile" and self.n_outputs_ > n_levels
-        return (n_levels,) * (self.n_outputs_ // n_levels) if grouped else ()
+        return (n_levels,) * (self.n_outputs_ // n_levels) if self.n_outputs_ > n_levels else ()
 
     def _encode(self, y: Array) -> Array:
         n_levels = len(self._levels())
