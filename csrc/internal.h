@@ -95,7 +95,8 @@ typedef struct nnf_tally {
 /* The choice of a team by measured times. An epoch is run in stretches of about a millisecond. Now and then a few of
  * them are given to half the team, or to twice as many threads: a trial. If that is faster, and stays so for some
  * milliseconds, it is the team from then on. A lost trial is followed by a rest, the longer the more time it has cost.
- * When the team in use slows down, as it does when another process takes one of its CPUs, half of it goes on at once.
+ * When the team in use gets slower than half of it was, as it does when another process takes one of its CPUs, that half
+ * goes on at once.
  * Zero-initialised: nothing known. */
 typedef struct nnf_pace {
     int first, most;  /* threads to begin with, and that may pay */
@@ -104,6 +105,7 @@ typedef struct nnf_pace {
     bool up;          /* where both exist, the next trial is of the larger team */
     double known;     /* seconds a row of `size` threads; 0: nothing known */
     double least;     /* the least of it since the last trial; 0: no trial yet */
+    double half;      /* the least seconds a row of size / 2 threads, in trials; 0: none yet */
     nnf_tally recent; /* what `size` threads did, the older the less it counts */
     nnf_tally waking; /* what `trial` threads did at first, */
     nnf_tally tried;  /* and since then */

@@ -138,9 +138,19 @@ static double quiet(int n)
     return 4e-6 / n;
 }
 
+static double busy_host(int n)
+{
+    return 1.6 * quiet(n);
+}
+
 static double hardly_worth_it(int n)
 {
     return n == 1 ? 1e-6 : 0.8e-6;
+}
+
+static double not_worth_it_now(int n)
+{
+    return n == 1 ? 1e-6 : 1.15e-6;
 }
 
 static double dear_barriers(int n)
@@ -189,6 +199,11 @@ static void test_pace(void)
         train_for(&f, quiet, 0.2);
     }
     check(f.changes == 0, "short stalls do not shrink a team");
+    for (int hours = 0; hours < 10; hours++) {
+        train_for(&f, busy_host, 0.1);
+        train_for(&f, quiet, 0.1);
+    }
+    check(f.changes == 0, "nor do times in which one thread would be slower too");
     check(time_until(&f, one_cpu_taken, 1) < 0.03, "a team shrinks when a neighbour comes");
     check(train_for(&f, one_cpu_taken, 1) < 1.05 * one_cpu_taken(1), "and stays so while it is there");
     check(time_until(&f, quiet, 2) < 0.5, "and grows when it has left");
@@ -201,6 +216,8 @@ static void test_pace(void)
     f = (fit){.first = 2, .most = 2, .noise = 0.2};
     train_for(&f, hardly_worth_it, 10);
     check(f.pace.size == 2 && f.changes == 0, "noise does not change the team (%d changes)", f.changes);
+    f.noise = 0;
+    check(time_until(&f, not_worth_it_now, 1) < 0.04, "half a team goes on when it was faster than the whole is now");
 
     f = (fit){.first = 2, .most = 2};
     check(nnf_pace_team(&f.pace, 2, 2) == 2, "first the whole team");
@@ -216,6 +233,8 @@ static void test_pace(void)
     f = (fit){.first = 2, .most = 2};
     const double ratio = train_for(&f, large_steps, 300) / large_steps(2);
     check(f.pace.size == 2 && ratio < 1.03, "trials of steps of half a second cost %.3f", ratio);
+    train_on(&f, large_steps, 0.4 * 100 * large_steps(2));
+    check(f.changes == 0, "one such step that is slow does not shrink a team");
 }
 
 /* More threads than the fit begins with may pay. */
