@@ -92,7 +92,7 @@ static const void *panel_after(const nnf_kernels *kernels, const nnf_operand *B,
     return nnf_at(kernels, B->data, next * kernels->panel * B->n_rows + p * width);
 }
 
-/* Part of a product: the rows `chunk` of B, for the panels given. g already says where these columns of A are. */
+/* Part of a product: the rows `chunk` of B, for the panels given, times these columns of A. */
 static void product_chunk(const nnf_kernels *kernels, const nnf_gemm *g, const nnf_operand *B, nnf_range chunk,
                           nnf_range panels)
 {
@@ -101,6 +101,7 @@ static void product_chunk(const nnf_kernels *kernels, const nnf_gemm *g, const n
     const nnf_index end = nnf_min(panels.end * kernels->panel, B->n_columns);
     nnf_gemm part = *g;
     part.k = chunk.end - chunk.begin;
+    part.a_first += chunk.begin;
     part.b_exact = plain;
     part.start = chunk.begin == 0 ? g->start : NNF_FROM_C;
     part.epilogue = chunk.end == B->n_rows ? g->epilogue : NNF_STORE;
@@ -127,6 +128,8 @@ static nnf_index chunks_of(nnf_index k, nnf_index most)
 
 static nnf_range chunk_of(nnf_index k, nnf_index n_chunks, nnf_index chunk)
 {
+    if (n_chunks == 1)
+        return (nnf_range){0, k}; /* spares every product of a network two divisions */
     return (nnf_range){k * chunk / n_chunks, k * (chunk + 1) / n_chunks};
 }
 
@@ -138,7 +141,7 @@ static nnf_index chunk_rows(const nnf_kernels *kernels, const nnf_gemm *g, const
     enum { FEW_ROWS = 8, LARGE = 4 << 20 };
     if (g->sparse != NULL)
         return B->n_rows; /* sparse rows are not worth cutting */
-    if (B->ld == 0 || g->m > FEW_ROWS || B->n_rows * B->n_columns <= LARGE / (nnf_index)kernels->size)
+    if (B->ld == 0 || g->m > FEW_ROWS || B->n_rows * B->n_columns * (nnf_index)kernels->size <= LARGE)
         return NNF_CHUNK;
     return g->m == 1 ? 8 : 16;
 }
@@ -153,12 +156,8 @@ void nnf_product(const nnf_kernels *kernels, const nnf_gemm *g, const nnf_operan
         return;
     }
     const nnf_index n_chunks = chunks_of(k, chunk_rows(kernels, g, B));
-    for (nnf_index c = 0; c < n_chunks; c++) {
-        const nnf_range chunk = chunk_of(k, n_chunks, c);
-        nnf_gemm part = *g;
-        part.a_first += chunk.begin;
-        product_chunk(kernels, &part, B, chunk, panels);
-    }
+    for (nnf_index c = 0; c < n_chunks; c++)
+        product_chunk(kernels, g, B, chunk_of(k, n_chunks, c), panels);
 }
 
 /* ---- the public product ---- */
@@ -218,6 +217,7 @@ static void multiply_slices(const matmul_job *job, const nnf_gemm *g, nnf_index 
         nnf_gemm part = *g;
         part.slices = slices;
         part.depth = depth;
+        part.a_first = -chunk.begin; /* they begin with these columns */
         product_chunk(kernels, &part, &job->B, chunk, panels);
     }
 }

@@ -95,9 +95,8 @@ typedef struct nnf_tally {
 /* The choice of a team by measured times. An epoch is run in stretches of about a millisecond. Now and then a few of
  * them are given to half the team, or to twice as many threads: a trial. If that is faster, and stays so for some
  * milliseconds, it is the team from then on. A lost trial is followed by a rest, the longer the more time it has cost.
- * When the team in use gets slower than half of it was, as it does when another process takes one of its CPUs, that half
- * goes on at once.
- * Zero-initialised: nothing known. */
+ * When the team in use gets slower than half of it was, as it does when another process takes one of its CPUs, that
+ * half goes on at once. Zero-initialised: nothing known. */
 typedef struct nnf_pace {
     int first, most;  /* threads to begin with, and that may pay */
     int size;         /* threads in use */
@@ -137,9 +136,10 @@ typedef struct nnf_operand {
  * multiplied by the size of an element, without overflow. */
 #define NNF_MOST_ELEMENTS (PTRDIFF_MAX / 16)
 
+/* The next multiple of `unit`, a power of two. */
 NNF_INLINE nnf_index nnf_round_up(nnf_index n, nnf_index unit)
 {
-    return (n + unit - 1) / unit * unit;
+    return (n + unit - 1) & -unit;
 }
 
 /* The address of element i; const is the caller's affair, as with memchr. */
@@ -225,7 +225,7 @@ enum { NNF_ROW_BLOCK = 192 };
 NNF_INLINE nnf_index nnf_block_rows(nnf_index n)
 {
     const nnf_index blocks = (n + NNF_ROW_BLOCK - 1) / NNF_ROW_BLOCK;
-    return blocks < 2 ? NNF_ROW_BLOCK : nnf_round_up((n + blocks - 1) / blocks, 12);
+    return blocks < 2 ? NNF_ROW_BLOCK : (n + blocks * 12 - 1) / (blocks * 12) * 12;
 }
 
 /* One layer of a network in training. The batch has up to max_batch rows. */

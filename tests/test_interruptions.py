@@ -80,8 +80,8 @@ def interruptions():
     assert np.isfinite(out[0, 0]) and np.isnan(out[-1, 0])
     assert np.isfinite(network.forward(X[:100])).all()
     out[:] = np.nan
-    known = network.coefs_, network.intercepts_, "tanh", "identity"
-    assert network._plan.forward(X[:100], out[:100], *known, n_threads=1)  # so the next call goes this way too
+    known = network.coefs_, network.intercepts_, "tanh", "identity", ()
+    assert network._plan.forward(X[:100], out[:100], known, n_threads=1)  # so the next call goes this way too
     assert interrupted("forward", lambda: network.forward(X, out=out))
     assert np.isfinite(out[0, 0]) and np.isnan(out[-1, 0])
     with network.training(10) as training:

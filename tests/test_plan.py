@@ -22,11 +22,13 @@ def long_way(network, X):
     return forward(X, network.coefs_, network.intercepts_, network._activations(), 1)
 
 
-def takes_short_way(network, X, **how):
+def known(network, groups=()):
+    return network.coefs_, network.intercepts_, network.activation, network.out_activation_, groups
+
+
+def takes_short_way(network, X, groups=(), **how):
     out = np.empty((len(X), network.layer_sizes[-1]), network.dtype)
-    return network._plan.forward(
-        X, out, network.coefs_, network.intercepts_, network.activation, network.out_activation_, **how
-    )
+    return network._plan.forward(X, out, known(network, groups), **how)
 
 
 @pytest.fixture(params=["float32", "float64"])
@@ -98,12 +100,11 @@ def test_other_arrays_take_the_long_way():
     for other in others:
         rows = 2 if not hasattr(other, "shape") else other.shape[0]
         out = np.empty((rows, 2), np.float32)
-        rest = network.coefs_, network.intercepts_, network.activation, network.out_activation_
-        assert not network._plan.forward(other, out, *rest)
+        assert not network._plan.forward(other, out, known(network))
     read_only = np.empty((2, 2), np.float32)
     read_only.flags.writeable = False
     for out in (np.empty((2, 2)), np.empty((1, 2), np.float32), np.empty((2, 4), np.float32)[:, ::2], read_only):
-        assert not network._plan.forward(X, out, *rest)
+        assert not network._plan.forward(X, out, known(network))
     for wrong in (np.empty((1, 2), np.float32), read_only):
         with pytest.raises(ValueError):
             network.forward(X, out=wrong)
@@ -212,7 +213,7 @@ def test_a_plan_forgets():
         np.testing.assert_array_equal(again.forward(X), network.forward(X))
     empty = pickle.loads(pickle.dumps(network._plan))
     assert type(empty) is _core.Plan
-    assert not empty.forward(X, Y, network.coefs_, network.intercepts_, "relu", "identity")
+    assert not empty.forward(X, Y, known(network))
 
 
 def estimators():

@@ -526,7 +526,8 @@ rates = np.zeros(n)
 engine = _core.Network("f", [1, 3000, 3000, 1], ["relu", "relu", "identity"], "squared_error", "sgd")
 engine.load(_core.PARAMETERS, W, b)
 plan = _core.Plan()
-plan.bind(W, b, ["relu", "relu", "identity"], "relu", "identity")
+known = W, b, "relu", "identity", ()
+plan.bind(["relu", "relu", "identity"], known)
 thread = threading.Thread(target=other)
 thread.start()
 try:
@@ -544,7 +545,7 @@ except Stop:
         "engine.train_epoch(X, out, None, 1, rates)",
         "engine.forward(X, out)",
         '_core.forward(X, W, b, ["relu", "relu", "identity"], out, 1)',
-        'plan.forward(X, out, W, b, "relu", "identity", n_threads=1)',
+        "plan.forward(X, out, known, n_threads=1)",
     ],
 )
 def test_two_threads_are_in_the_engine_at_once(expected, call):

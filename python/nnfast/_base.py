@@ -857,17 +857,17 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
             plan = state.get("_plan")
         if plan is not None:
             out = np.empty((X.shape[0], 2 if both else self.n_outputs_), X.dtype)
-            given = X, out, self.coefs_, self.intercepts_, self.activation, self.out_activation_, (), True, both
-            if plan.forward(*given):
+            ungrouped = self.coefs_, self.intercepts_, self.activation, self.out_activation_, ()
+            if plan.forward(X, out, ungrouped, True, both):
                 return out
-            groups = self._output_groups()  # to ask for them before would take a seventh of a row
-            if plan.forward(*given[:6], groups, True, both, resolve_threads(self.n_jobs)):
+            known = *ungrouped[:4], self._output_groups()  # to ask for them before would take a seventh of a row
+            if plan.forward(X, out, known, True, both, resolve_threads(self.n_jobs)):
                 return out
         check_is_fitted(self, "coefs_")
         X = check_rows(self, X)
         activations, groups = self._activations(), self._output_groups()
         if plan is not None and X.dtype == self.coefs_[0].dtype:
-            plan.bind(self.coefs_, self.intercepts_, activations, self.activation, self.out_activation_, groups)
+            plan.bind(activations, (*ungrouped[:4], groups))
         outputs = forward(X, self.coefs_, self.intercepts_, activations, self.n_jobs, output_groups=groups)
         return both_classes(outputs) if both else outputs
 

@@ -44,29 +44,14 @@ def shuffle(order: NDArray[Any], bit_generator: Any) -> None: ...
 def all_finite(X: NDArray[Any]) -> bool: ...
 def both_classes(out: NDArray[Any]) -> None: ...
 
+# coefs, intercepts, hidden, output, groups
+_Known = tuple[Sequence[NDArray[Any]], Sequence[NDArray[Any]], Any, Any, tuple[int, ...]]
+
 @final
 class Plan:
-    def bind(
-        self,
-        coefs: Sequence[NDArray[Any]],
-        intercepts: Sequence[NDArray[Any]],
-        activations: Sequence[_Activation],
-        hidden: Any,
-        output: Any,
-        groups: tuple[int, ...] = ...,
-    ) -> None: ...
+    def bind(self, activations: Sequence[_Activation], known: _Known) -> None: ...
     def forward(
-        self,
-        X: Any,
-        out: Any,
-        coefs: Sequence[NDArray[Any]],
-        intercepts: Sequence[NDArray[Any]],
-        hidden: Any,
-        output: Any,
-        groups: tuple[int, ...] = ...,
-        finite: bool = ...,
-        both: bool = ...,
-        n_threads: int = ...,
+        self, X: Any, out: Any, known: _Known, finite: bool = ..., both: bool = ..., n_threads: int = ...
     ) -> bool: ...
 
 @final

@@ -236,14 +236,25 @@ def fail_allocation(nnf_index countdown):
 cdef nnf_index _SMALL_WORK = 100_000
 
 
-cdef _View _any_view(object array, bint writable=False):
-    """The buffer of an object; None when it has none, or none that can be written."""
-    cdef _View view = _View.__new__(_View)
-    if _try_buffer(array, &view.buffer, PyBUF_FORMAT | PyBUF_STRIDES | (PyBUF_WRITABLE if writable else 0)) != 0:
-        PyErr_Clear()
-        return None
-    view.held = True
-    return view
+@cython.final
+cdef class _Views:
+    """The buffers of one call, held while this object lives."""
+
+    cdef Py_buffer buffers[4]
+    cdef int held
+
+    def __dealloc__(self):
+        for i in range(self.held):
+            PyBuffer_Release(&self.buffers[i])
+
+    cdef Py_buffer *take(self, object array, bint writable=False) noexcept:
+        """The buffer of an object; NULL when it has none, or none that can be written."""
+        cdef Py_buffer *buffer = &self.buffers[self.held]
+        if _try_buffer(array, buffer, PyBUF_FORMAT | PyBUF_STRIDES | (PyBUF_WRITABLE if writable else 0)) != 0:
+            PyErr_Clear()
+            return NULL
+        self.held += 1
+        return buffer
 
 
 cdef nnf_dtype _dtype_of(Py_buffer *b):
@@ -294,17 +305,18 @@ cdef bint _as_rows(Py_buffer *b, nnf_dtype dtype, bint column, _Matrix *matrix):
 def matmul(A, B, out, int n_threads):
     """out = A B: A (m, k) or (k,), B (k, n) or (k,), any strides; out (m, n), (m,) or (n,) with contiguous rows; one
     dtype."""
-    cdef _View a_view = _any_view(A), b_view = _any_view(B), c_view = _any_view(out, True)
+    cdef _Views views = _Views.__new__(_Views)
+    cdef Py_buffer *left = views.take(A)
+    cdef Py_buffer *right = views.take(B)
+    cdef Py_buffer *product = views.take(out, True)
     cdef _Matrix a, b, c
     cdef nnf_status status
-    if a_view is None or b_view is None or c_view is None:
+    if left == NULL or right == NULL or product == NULL or product.ndim != left.ndim + right.ndim - 2:
         return False
-    if c_view.buffer.ndim != a_view.buffer.ndim + b_view.buffer.ndim - 2:
-        return False
-    cdef nnf_dtype dtype = _dtype_of(&c_view.buffer)
+    cdef nnf_dtype dtype = _dtype_of(product)
     if not (
-        _as_matrix(&a_view.buffer, dtype, False, &a) and _as_matrix(&b_view.buffer, dtype, True, &b)
-        and _as_rows(&c_view.buffer, dtype, a_view.buffer.ndim == 2, &c)
+        _as_matrix(left, dtype, False, &a) and _as_matrix(right, dtype, True, &b)
+        and _as_rows(product, dtype, left.ndim == 2, &c)
     ):
         return False
     if a.columns != b.rows or c.rows != a.rows or c.columns != b.columns:
@@ -322,7 +334,11 @@ def matmul(A, B, out, int n_threads):
 def linear(X, W, b, activation not None, out, int n_threads):
     """out (n, n_out) = f(X W + b): X (n, n_in) with contiguous rows; W (n_in, n_out), b (n_out,) contiguous; one dtype,
     at least one input and one output. f as `activate` takes it, or "softmax", "ordered"."""
-    cdef _View x_view = _any_view(X), w_view = _any_view(W), b_view = _any_view(b), y_view = _any_view(out, True)
+    cdef _Views views = _Views.__new__(_Views)
+    cdef Py_buffer *inputs = views.take(X)
+    cdef Py_buffer *weights = views.take(W)
+    cdef Py_buffer *intercepts = views.take(b)
+    cdef Py_buffer *outputs = views.take(out, True)
     cdef _Matrix x, w, bias, y
     cdef nnf_index sizes[2]
     cdef int function
@@ -332,14 +348,14 @@ def linear(X, W, b, activation not None, out, int n_threads):
     cdef nnf_rows rows
     cdef nnf_status status
     function = _activation(activation, &argument)
-    if x_view is None or w_view is None or b_view is None or y_view is None:
+    if inputs == NULL or weights == NULL or intercepts == NULL or outputs == NULL:
         return False
-    if x_view.buffer.ndim != 2 or w_view.buffer.ndim != 2 or b_view.buffer.ndim != 1 or y_view.buffer.ndim != 2:
+    if inputs.ndim != 2 or weights.ndim != 2 or intercepts.ndim != 1 or outputs.ndim != 2:
         return False
-    cdef nnf_dtype dtype = _dtype_of(&y_view.buffer)
+    cdef nnf_dtype dtype = _dtype_of(outputs)
     if not (
-        _as_rows(&x_view.buffer, dtype, False, &x) and _as_rows(&w_view.buffer, dtype, False, &w)
-        and _as_rows(&b_view.buffer, dtype, False, &bias) and _as_rows(&y_view.buffer, dtype, False, &y)
+        _as_rows(inputs, dtype, False, &x) and _as_rows(weights, dtype, False, &w)
+        and _as_rows(intercepts, dtype, False, &bias) and _as_rows(outputs, dtype, False, &y)
     ):
         return False
     if x.columns != w.rows or bias.columns != w.columns or y.rows != x.rows or y.columns != w.columns:
@@ -368,26 +384,28 @@ def linear(X, W, b, activation not None, out, int n_threads):
     return True
 
 
-cdef bint _are_alike(_View x, _View out):
+cdef bint _are_alike(Py_buffer *x, Py_buffer *out):
     """Whether both have the same shape and dtype and are contiguous, and are one memory or have none in common."""
     cdef int axis
-    if x is None or out is None or x.buffer.ndim != out.buffer.ndim:
+    if x == NULL or out == NULL or x.ndim != out.ndim:
         return False
-    cdef nnf_dtype dtype = _dtype_of(&out.buffer)
-    if not _has_floats(&x.buffer, dtype) or not _has_floats(&out.buffer, dtype):
+    cdef nnf_dtype dtype = _dtype_of(out)
+    if not _has_floats(x, dtype) or not _has_floats(out, dtype):
         return False
-    for axis in range(x.buffer.ndim):
-        if x.buffer.shape[axis] != out.buffer.shape[axis]:
+    for axis in range(x.ndim):
+        if x.shape[axis] != out.shape[axis]:
             return False
-    if not PyBuffer_IsContiguous(&x.buffer, c"C") or not PyBuffer_IsContiguous(&out.buffer, c"C"):
+    if not PyBuffer_IsContiguous(x, c"C") or not PyBuffer_IsContiguous(out, c"C"):
         return False
-    cdef char *source = <char *>x.buffer.buf
-    cdef char *target = <char *>out.buffer.buf
-    return source == target or source + x.buffer.len <= target or target + out.buffer.len <= source
+    cdef char *source = <char *>x.buf
+    cdef char *target = <char *>out.buf
+    return source == target or source + x.len <= target or target + out.len <= source
 
 
 cdef bint _elementwise(activation, x, out, bint slope) except -1:
-    cdef _View source = _any_view(x), target = _any_view(out, True)
+    cdef _Views views = _Views.__new__(_Views)
+    cdef Py_buffer *source = views.take(x)
+    cdef Py_buffer *target = views.take(out, True)
     cdef nnf_status (*kernel)(nnf_dtype, nnf_activation, double, nnf_index, void *, const void *) noexcept nogil
     cdef double argument
     cdef nnf_activation function = <nnf_activation>_activation(activation, &argument)
@@ -396,14 +414,14 @@ cdef bint _elementwise(activation, x, out, bint slope) except -1:
         raise ValueError(f"{activation} is no elementwise activation")
     if not _are_alike(source, target):
         return False
-    cdef nnf_dtype dtype = _dtype_of(&target.buffer)
-    cdef nnf_index n = target.buffer.len // target.buffer.itemsize
+    cdef nnf_dtype dtype = _dtype_of(target)
+    cdef nnf_index n = target.len // target.itemsize
     kernel = nnf_activate_grad if slope else nnf_activate
     if n <= _SMALL_WORK // 32:
-        status = kernel(dtype, function, argument, n, target.buffer.buf, source.buffer.buf)
+        status = kernel(dtype, function, argument, n, target.buf, source.buf)
     else:
         with nogil:
-            status = kernel(dtype, function, argument, n, target.buffer.buf, source.buffer.buf)
+            status = kernel(dtype, function, argument, n, target.buf, source.buf)
     _check(status)
     return True
 
@@ -420,19 +438,21 @@ def activate_grad(activation not None, x, out):
 
 def softmax(x, out):
     """The last axis of x, of one element or more, to probabilities; arrays as `activate` takes them."""
-    cdef _View source = _any_view(x), target = _any_view(out, True)
+    cdef _Views views = _Views.__new__(_Views)
+    cdef Py_buffer *source = views.take(x)
+    cdef Py_buffer *target = views.take(out, True)
     cdef nnf_status status
-    if not _are_alike(source, target) or source.buffer.ndim == 0:
+    if not _are_alike(source, target) or source.ndim == 0:
         return False
-    cdef nnf_dtype dtype = _dtype_of(&target.buffer)
-    cdef nnf_index n = source.buffer.shape[source.buffer.ndim - 1], size = target.buffer.len // target.buffer.itemsize
+    cdef nnf_dtype dtype = _dtype_of(target)
+    cdef nnf_index n = source.shape[source.ndim - 1], size = target.len // target.itemsize
     if n == 0:
         return False
     if size <= _SMALL_WORK // 32:
-        status = nnf_softmax(dtype, size // n, n, target.buffer.buf, source.buffer.buf)
+        status = nnf_softmax(dtype, size // n, n, target.buf, source.buf)
     else:
         with nogil:
-            status = nnf_softmax(dtype, size // n, n, target.buffer.buf, source.buffer.buf)
+            status = nnf_softmax(dtype, size // n, n, target.buf, source.buf)
     _check(status)
     return True
 
@@ -680,8 +700,9 @@ cdef class _Bound:
         for l in range(len(coefs)):
             self.work += (self.description.sizes[l] + 32) * self.description.sizes[l + 1]
 
-    cdef bint is_of(self, coefs, intercepts, hidden, output, groups):
+    cdef bint is_of(self, tuple known) except -1:
         """Whether these are lists of the same arrays, not just equal ones, and the same activations and groups."""
+        coefs, intercepts, hidden, output, groups = known
         if type(hidden) is not type(self.hidden):  # an array would not compare to one truth
             return False
         return (
@@ -689,7 +710,7 @@ cdef class _Bound:
             and _same_items(coefs, self.coefs) and _same_items(intercepts, self.intercepts)
         )
 
-    cdef bint run(self, _View X, _View out, int n_threads, bint finite, bint both) except -1:
+    cdef bint run(self, Py_buffer *X, Py_buffer *out, int n_threads, bint finite, bint both) except -1:
         """Plan.forward's work, and what it returns."""
         cdef nnf_config config = self.description.config
         cdef const void *const *params = <const void *const *>self.description.pointers
@@ -697,9 +718,9 @@ cdef class _Bound:
         cdef _Matrix x, y
         cdef nnf_rows rows
         cdef nnf_status status
-        if X.buffer.ndim != 2 or out.buffer.ndim != 2 or (both and n_out != 1):
+        if X.ndim != 2 or out.ndim != 2 or (both and n_out != 1):
             return False
-        if not _as_rows(&X.buffer, config.dtype, False, &x) or not _as_rows(&out.buffer, config.dtype, False, &y):
+        if not _as_rows(X, config.dtype, False, &x) or not _as_rows(out, config.dtype, False, &y):
             return False
         if x.columns != config.sizes[0] or y.columns != (2 if both else n_out) or y.rs != y.columns:
             return False
@@ -758,10 +779,12 @@ cdef class Plan:
     def __reduce__(self):
         return Plan, ()
 
-    def bind(self, coefs, intercepts, activations, hidden, output, groups=()):
-        """Remember a network, if its arrays can be read as they lie. `hidden`, a string, tuple or list, `output` and
-        the sizes of its groups of outputs, a tuple, are what `forward` is told of its activations."""
+    def bind(self, activations, tuple known not None):
+        """Remember a network, if its arrays can be read as they lie. `known` is what `forward` will be told of it:
+        coefs, intercepts; of its activations `hidden`, a string, tuple or list, and `output`; and the sizes of its
+        groups of outputs, a tuple."""
         cdef _Bound bound = None
+        coefs, intercepts, hidden, output, groups = known
         if not isinstance(hidden, (str, tuple, list)):
             return
         try:
@@ -772,8 +795,7 @@ cdef class Plan:
             self.bound = bound
 
     @cython.binding(False)  # Cython's own kind of function makes two tuples more, a tenth of a microsecond a call
-    def forward(self, X, out, coefs, intercepts, hidden, output, groups=(), bint finite=False, bint both=False,
-                int n_threads=0):
+    def forward(self, X, out, tuple known not None, bint finite=False, bint both=False, int n_threads=0):
         """out (n, n_out), contiguous, = the outputs for X (n, n_in), or with `both` (n, 2): 1 - p and p of one output.
 
         Work of some microseconds is done at once, with the GIL; more, and without it, where a number of threads is
@@ -784,10 +806,12 @@ cdef class Plan:
         cdef _Bound bound
         with cython.critical_section(self):
             bound = self.bound
-        if bound is None or not bound.is_of(coefs, intercepts, hidden, output, groups):
+        if bound is None or not bound.is_of(known):
             return False
-        cdef _View x = _any_view(X), y = _any_view(out, True)
-        return x is not None and y is not None and bound.run(x, y, n_threads, finite, both)
+        cdef _Views views = _Views.__new__(_Views)
+        cdef Py_buffer *x = views.take(X)
+        cdef Py_buffer *y = views.take(out, True)
+        return x != NULL and y != NULL and bound.run(x, y, n_threads, finite, both)
 
 
 def all_finite(X):

@@ -441,19 +441,20 @@ class MLP(Kept):
         ValueError
             When a shape or the dtype of ``out`` does not fit.
         """
+        known = self.coefs_, self.intercepts_, self._activation, self.out_activation_, self.output_groups
         target = out
         if target is None and type(X) is np.ndarray and X.ndim == 2:
             target = np.empty((X.shape[0], self.layer_sizes[-1]), self.dtype)
         if target is not None:
-            known = self.coefs_, self.intercepts_, self._activation, self.out_activation_, self.output_groups
-            given = X, target, *known
-            if self._plan.forward(*given) or self._plan.forward(*given, n_threads=resolve_threads(self.n_jobs)):
+            plan = self._plan
+            if plan.forward(X, target, known):
+                return target
+            if plan.forward(X, target, known, n_threads=resolve_threads(self.n_jobs)):
                 return target
         rows = as_rows(X, self.dtype)
         activations = self._activations()
         if getattr(X, "dtype", None) == self.coefs_[0].dtype == self.dtype:
-            activation, output = self._activation, self.out_activation_
-            self._plan.bind(self.coefs_, self.intercepts_, activations, activation, output, self.output_groups)
+            self._plan.bind(activations, known)
         return forward(rows, self.coefs_, self.intercepts_, activations, self.n_jobs, out, self.output_groups)
 
     def predict(self, X: Any) -> Array:
