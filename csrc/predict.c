@@ -67,8 +67,18 @@ static void *buffer_of(const forward_job *job, int slot, int l)
     return nnf_at(job->kernels, job->buffers, ((nnf_index)slot * 2 + l % 2) * job->block * job->ld);
 }
 
-/* Points the rows of a slot at rows begin .. begin + m - 1 of X, and at those of its buffers. False when X must be
- * finite and is not. */
+/* The table of the rows of a buffer does not change from block to block: 3 % of 30-100-1. */
+static void point_to_buffers(const forward_job *job, int slot)
+{
+    for (int b = 0; b < 2; b++) {
+        const void **rows = job->rows + ((nnf_index)slot * 3 + 1 + b) * job->block;
+        const void *row = buffer_of(job, slot, b);
+        for (nnf_index i = 0; i < job->block; i++, row = nnf_at(job->kernels, row, job->ld))
+            rows[i] = row;
+    }
+}
+
+/* Points the rows of a slot at rows begin .. begin + m - 1 of X. False when X must be finite and is not. */
 static bool start_block(forward_job *job, int slot, nnf_index begin, nnf_index m)
 {
     const nnf_kernels *kernels = job->kernels;
@@ -82,8 +92,6 @@ static bool start_block(forward_job *job, int slot, nnf_index begin, nnf_index m
             job->sparse[slot * job->block + i] = nnf_sparse_row_at(kernels, job->X, begin + i);
         else
             rows[i] = nnf_at(kernels, job->X->values, (begin + i) * job->X->ld);
-        for (int b = 0; b < 2; b++)
-            rows[(1 + b) * job->block + i] = nnf_at(kernels, buffer_of(job, slot, b), i * job->ld);
     }
     return true;
 }
@@ -114,6 +122,7 @@ static void finish_block(const forward_job *job, nnf_index begin, nnf_index m)
 
 static void forward_by_rows(forward_job *job, int thread, nnf_range rows)
 {
+    point_to_buffers(job, thread);
     for (nnf_index i = rows.begin; i < rows.end && !nnf_poll_stop(&job->poll, thread); i += job->block) {
         const nnf_index m = nnf_min(job->block, rows.end - i);
         if (!start_block(job, thread, i, m))
@@ -127,8 +136,10 @@ static void forward_by_rows(forward_job *job, int thread, nnf_range rows)
 static void forward_by_columns(forward_job *job, nnf_team *team, int thread, int n_threads)
 {
     const nnf_index m = job->X->n;
-    if (thread == 0)
+    if (thread == 0) {
+        point_to_buffers(job, 0);
         start_block(job, 0, 0, m);
+    }
     nnf_barrier(team);
     if (atomic_load(&job->refused))
         return;

@@ -380,24 +380,24 @@ static void V(gemm)(const nnf_gemm *g)
     }
 }
 
-/* C rows i .. i + rows - 1, rows <= LANES, for n columns: these rows of A are transposed, so that a vector holds one
- * column of them. With n = 1 that is 64 shuffles and 16 FMAs for 16 x 16 elements, where a tile with its columns in the
- * lanes takes 256 FMAs. */
-NNF_INLINE void V(few_columns)(int n, const nnf_gemm *g, nnf_index i, nnf_index rows)
+/* LANES rows of A are a group: a vector has one element of each. So many groups at most go side by side; of 16 rows
+ * one, whose 64 shuffles take as long as its chain of 16 FMAs. */
+enum { V(FEW_GROUPS) = LANES < 16 ? 2 : 1 };
+
+/* Adds to the sums of rows i .. i + rows - 1 for n columns what `count` columns of A from p on give: their elements are
+ * transposed, so that a vector holds one column of a group. With n = 1 that is 64 shuffles and 16 FMAs for 16 x 16
+ * elements, where a tile with its columns in the lanes takes 256 FMAs. */
+NNF_INLINE void V(few_block)(int n, int groups, const nnf_gemm *g, nnf_index i, nnf_index rows, nnf_index p,
+                             nnf_index count, VT (*sums)[NNF_FEW_COLUMNS])
 {
     const T *const *a = (const T *const *)(const void *)g->a;
-    const T *b = (const T *)g->b;
-    T *c = (T *)g->c + i * g->ldc;
-    VT vacc[NNF_FEW_COLUMNS];
+    const T *b = (const T *)g->b + p;
     NNF_UNROLL
-    for (int j = 0; j < n; j++)
-        vacc[j] = g->start == NNF_FROM_BIAS ? V(set1)(((const T *)g->bias)[j]) : V(zero)();
-    for (nnf_index p = 0; p < g->k; p += LANES) {
-        const nnf_index count = nnf_min(g->k - p, LANES);
+    for (int h = 0; h < groups; h++) {
         VT block[LANES];
         NNF_UNROLL
         for (int r = 0; r < LANES; r++) {
-            const T *from = a[i + nnf_min(r, rows - 1)] + g->a_first + p;
+            const T *from = a[i + nnf_min(h * LANES + r, rows - 1)] + g->a_first + p;
             block[r] = count == LANES ? V(load)(from) : V(load_n)(from, count);
         }
         V(transpose)(block);
@@ -406,28 +406,54 @@ NNF_INLINE void V(few_columns)(int n, const nnf_gemm *g, nnf_index i, nnf_index 
             if (q < count) {
                 NNF_UNROLL
                 for (int j = 0; j < n; j++)
-                    vacc[j] = V(fma)(block[q], V(set1)(b[j * g->ldb + p + q]), vacc[j]);
+                    sums[h][j] = V(fma)(block[q], V(set1)(b[j * g->ldb + q]), sums[h][j]);
             }
         }
     }
-    T lane[LANES];
+}
+
+/* C rows i .. i + rows - 1, rows <= groups LANES, for n columns. */
+NNF_INLINE void V(few_columns)(int n, int groups, const nnf_gemm *g, nnf_index i, nnf_index rows)
+{
+    T *c = (T *)g->c + i * g->ldc;
+    VT sums[V(FEW_GROUPS)][NNF_FEW_COLUMNS];
+    NNF_UNROLL
+    for (int h = 0; h < groups; h++) {
+        NNF_UNROLL
+        for (int j = 0; j < n; j++)
+            sums[h][j] = g->start == NNF_FROM_BIAS ? V(set1)(((const T *)g->bias)[j]) : V(zero)();
+    }
+    nnf_index p = 0;
+    for (; p + LANES <= g->k; p += LANES)
+        V(few_block)(n, groups, g, i, rows, p, LANES, sums);
+    if (p < g->k)
+        V(few_block)(n, groups, g, i, rows, p, g->k - p, sums);
+    T lane[V(FEW_GROUPS) * LANES];
     NNF_UNROLL
     for (int j = 0; j < n; j++) {
-        V(store)(lane, vacc[j]);
+        NNF_UNROLL
+        for (int h = 0; h < groups; h++)
+            V(store)(lane + h * LANES, sums[h][j]);
         for (nnf_index r = 0; r < rows; r++)
             c[r * g->ldc + j] = lane[r];
     }
 }
 
+/* One column is one chain of FMAs a group, so two groups go side by side: predictions of 30-100-1 take 4 to 5 % less.
+ * Two columns are two chains; with three and four the vectors of two groups do not fit the registers of AVX2 (3 to 6 %
+ * more). */
 static void V(gemm_few)(const nnf_gemm *g)
 {
-    for (nnf_index i = 0; i < g->m; i += LANES) {
+    nnf_index i = 0;
+    for (; V(FEW_GROUPS) > 1 && g->n == 1 && i + LANES < g->m; i += V(FEW_GROUPS) * LANES)
+        V(few_columns)(1, V(FEW_GROUPS), g, i, nnf_min(g->m - i, V(FEW_GROUPS) * LANES));
+    for (; i < g->m; i += LANES) {
         const nnf_index rows = nnf_min(g->m - i, LANES);
         switch (g->n) {
-        case 1: V(few_columns)(1, g, i, rows); break;
-        case 2: V(few_columns)(2, g, i, rows); break;
-        case 3: V(few_columns)(3, g, i, rows); break;
-        default: V(few_columns)(NNF_FEW_COLUMNS, g, i, rows); break;
+        case 1: V(few_columns)(1, 1, g, i, rows); break;
+        case 2: V(few_columns)(2, 1, g, i, rows); break;
+        case 3: V(few_columns)(3, 1, g, i, rows); break;
+        default: V(few_columns)(NNF_FEW_COLUMNS, 1, g, i, rows); break;
         }
     }
 }
