@@ -12,6 +12,7 @@ use it are the ones that import scikit-learn; `nnfast/__init__.py` loads them wh
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -821,7 +822,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
             theta = intermediate_result.x.copy()
             self.loss_ = float(intermediate_result.fun)
             self.n_iter_ += 1
-            time = self._remember(time, self.loss_, np.nan, np.nan, np.nan, float(np.linalg.norm(gradient)))
+            time = self._remember(time, self.loss_, np.nan, np.nan, np.nan, math.sqrt(gradient.dot(gradient)))
             stopped = tasks is not None and tasks.end(weights)
             if not stopped and time >= deadline:
                 _warn_of_the_end("lbfgs", f"time ({self.max_time} seconds)")
