@@ -136,10 +136,9 @@ typedef struct nnf_operand {
  * multiplied by the size of an element, without overflow. */
 #define NNF_MOST_ELEMENTS (PTRDIFF_MAX / 16)
 
-/* The next multiple of `unit`, a power of two. */
 NNF_INLINE nnf_index nnf_round_up(nnf_index n, nnf_index unit)
 {
-    return (n + unit - 1) & -unit;
+    return (n + unit - 1) / unit * unit;
 }
 
 /* The address of element i; const is the caller's affair, as with memchr. */
@@ -225,7 +224,7 @@ enum { NNF_ROW_BLOCK = 192 };
 NNF_INLINE nnf_index nnf_block_rows(nnf_index n)
 {
     const nnf_index blocks = (n + NNF_ROW_BLOCK - 1) / NNF_ROW_BLOCK;
-    return blocks < 2 ? NNF_ROW_BLOCK : (n + blocks * 12 - 1) / (blocks * 12) * 12;
+    return blocks < 2 ? NNF_ROW_BLOCK : nnf_round_up((n + blocks - 1) / blocks, 12);
 }
 
 /* One layer of a network in training. The batch has up to max_batch rows. */

@@ -252,7 +252,7 @@ NNF_INLINE nnf_index nnf_columns_at_once(const nnf_kernels *kernels, nnf_index m
 {
     if (m < 1 || m > 3)
         return kernels->panel;
-    const nnf_index columns = (NNF_CHAINS + (int)m - 1) / (int)m * kernels->lanes;
+    const nnf_index columns = (NNF_CHAINS + m - 1) / m * kernels->lanes;
     return columns > kernels->panel ? columns : kernels->panel;
 }
 

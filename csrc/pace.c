@@ -77,7 +77,7 @@ static double mean(const nnf_tally *t)
 static void end_trial(nnf_pace *pace, bool won)
 {
     if (won) { /* the next trial goes further in this direction */
-        pace->half = pace->trial / 2 == pace->size ? pace->known : 0;
+        pace->half = pace->trial / 2 == pace->size ? pace->known : 0; /* the old team may be half of the new one */
         pace->size = pace->trial;
         pace->recent = pace->tried;
         pace->known = mean(&pace->recent);
