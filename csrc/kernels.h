@@ -46,11 +46,21 @@
 #define NNF_UNROLL
 #endif
 
-/* The cache line at `address` will be needed soon. Any address will do: nothing is read. */
+/* The cache line at `address` will be needed soon: to be read, or to be written, and then no other thread keeps a copy
+ * of it. Any address will do: nothing is read. */
 NNF_INLINE void nnf_prefetch(const void *address)
 {
 #if defined(__GNUC__) || defined(__clang__)
     __builtin_prefetch(address);
+#else
+    (void)address;
+#endif
+}
+
+NNF_INLINE void nnf_prefetch_to_write(const void *address)
+{
+#if defined(__GNUC__) || defined(__clang__)
+    __builtin_prefetch(address, 1);
 #else
     (void)address;
 #endif
