@@ -24,6 +24,11 @@ def cpu_model() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def n_cpus() -> int:
+    """Those that this process may use."""
+    return os.process_cpu_count() if hasattr(os, "process_cpu_count") else len(os.sched_getaffinity(0))
+
+
 def fma_peaks(isa: str, n_threads: int) -> dict[str, dict[str, float]]:
     """GFLOP/s of fused multiply-adds: the best of a few tries, a rest before each, for a neighbour may have a core."""
     counts = {"one_thread": 1, "all_threads": n_threads}
@@ -47,7 +52,7 @@ def describe(packages: list[str]) -> dict[str, Any]:
     isa, n_threads = _core.active_isa(), _threads.available()
     return {
         "cpu": cpu_model(),
-        "cpus": os.process_cpu_count() if hasattr(os, "process_cpu_count") else len(os.sched_getaffinity(0)),
+        "cpus": n_cpus(),
         "load_before": os.getloadavg()[0],
         "isa": isa,
         "nnfast_threads": n_threads,
