@@ -12,7 +12,7 @@ import math
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def turns(systems: dict[str, Callable], repeats: int) -> Iterator[tuple[str, Cal
         for _ in range(repeats):
             for label, run in systems.items():
                 time.sleep(REST)
-                wait([pool.submit(_keep_busy, WAKING) for _ in range(n_cpus())])
+                list(pool.map(_keep_busy, [WAKING] * n_cpus()))
                 yield label, run
 
 

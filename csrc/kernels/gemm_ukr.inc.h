@@ -189,8 +189,8 @@ NNF_INLINE void V(store_tile)(int height, int vectors, int form, const nnf_gemm 
 
 /* Asks for the lines of a tile of C, which is written when its chains have ended. In training another thread read them
  * in the step before, for dW, and has to give them back: stores alone would wait for that. On two Zen 3 cores with
- * caches far apart (0.47 us there and back) steps of 20-64-64-1 with 256 rows and of 100-100-100-1 take 5 to 20 % less
- * so, near each other (0.1 us) 1 to 4 %; those of one thread the same. */
+ * caches far apart (0.47 us there and back) steps of 20-64-64-1 with 256 rows take 5 to 28 % less so, near each other
+ * (0.1 us) 1 to 4 %; those of one thread the same. */
 NNF_INLINE void V(claim_tile)(int height, int vectors, const T *c, nnf_index ldc)
 {
     enum { IN_LINE = 64 / sizeof(VT) };
@@ -227,7 +227,7 @@ NNF_INLINE void V(tile)(int height, int vectors, int form, const nnf_gemm *g, nn
     const T *b = (const T *)g->b;
     T *c = (T *)g->c + i * g->ldc;
     VT vacc[V(MAX_HEIGHT)][NNF_CHAINS];
-    if (form != (int)V(SLICES)) /* those of dW are the thread's own */
+    if (form != (int)V(SLICES)) /* dW is the thread's own, a public C fetched ahead */
         V(claim_tile)(height, vectors, c, g->ldc);
     V(start_tile)(height, vectors, g, c, vacc);
 
