@@ -31,6 +31,21 @@ typedef struct epoch_job {
 
 /* ---- phase 1 ---- */
 
+/* Rows come in random order from anywhere, so all of a batch are asked for before the first is read; of long ones the
+ * first lines will do: the hardware goes on from there. With 24 to 240 MB of data 8-16-1 with 32 rows takes 13 to 26 %
+ * less so, 30-100-1 5 to 24, 20-64-64-1 with 256 rows 4 to 15, 784-100-10 the same within 5 (Zen 3). */
+NNF_INLINE void ask_for(const char *row, nnf_index bytes)
+{
+    enum { LINE = 64, LINES = 4 };
+    const nnf_index end = nnf_min(bytes, LINES * LINE);
+    for (nnf_index b = 0; b < end; b += LINE)
+        nnf_prefetch(row + b);
+    nnf_prefetch(row + end - 1); /* a row seldom begins a line */
+}
+
+/* Less data stay in the second-level cache: there it would cost 8-16-1 4 %. */
+enum { FAR_BYTES = 1 << 20 };
+
 static void point_to_rows(const epoch_job *job, nnf_index first, nnf_range rows)
 {
     const nnf_network *network = job->network;
@@ -41,10 +56,13 @@ static void point_to_rows(const epoch_job *job, nnf_index first, nnf_range rows)
     /* In variables of their own: the compiler must take it that a store of a pointer changes them where they lie. For
      * 8-16-1 this loop would be a tenth of a step. */
     const nnf_index size = (nnf_index)kernels->size, x_step = data->X.ld * size, y_step = data->ldy * size;
+    const nnf_index x_size = network->layers[0].n_in * size;
+    const nnf_index y_size = network->layers[network->n_layers - 1].n_out * size;
     const char *x = data->X.values, *y = data->Y;
     const void **x_rows = network->x_rows, **y_rows = network->y_rows;
     nnf_sparse_row *sparse = network->sparse ? network->x_sparse : NULL;
     nnf_index *row_numbers = network->row_numbers;
+    const bool far = data->X.n * x_step >= FAR_BYTES;
     const double *weights = data->weights;
     for (nnf_index i = rows.begin; i < rows.end; i++) {
         const nnf_index row = order == NULL ? first + i : order[first + i];
@@ -52,12 +70,17 @@ static void point_to_rows(const epoch_job *job, nnf_index first, nnf_range rows)
             sparse[i] = nnf_sparse_row_at(kernels, &data->X, row);
         } else if (copying) {
             void *copy = nnf_at(kernels, network->x_copy, i * network->x_ld);
-            x_rows[i] = memcpy(copy, x + row * x_step, (size_t)(network->layers[0].n_in * size));
+            x_rows[i] = memcpy(copy, x + row * x_step, (size_t)x_size);
         } else {
             x_rows[i] = x + row * x_step;
+            if (far)
+                ask_for(x + row * x_step, x_size);
         }
-        if (y != NULL)
+        if (y != NULL) {
             y_rows[i] = y + row * y_step;
+            if (far)
+                ask_for(y + row * y_step, y_size);
+        }
         if (row_numbers != NULL)
             row_numbers[i] = row;
         if (weights != NULL)
