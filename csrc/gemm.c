@@ -44,14 +44,22 @@ void nnf_pack(const nnf_kernels *kernels, void *packed, const void *B, nnf_index
     }
 }
 
-void nnf_unpack(const nnf_kernels *kernels, void *B, const void *packed, nnf_index k, nnf_index n)
+void nnf_unpack(const nnf_kernels *kernels, void *B, const void *packed, nnf_index k, nnf_index n, nnf_range rows)
 {
-    for (nnf_index j = 0; j < nnf_n_panels(kernels, n); j++) {
-        const nnf_index width = nnf_panel_width(kernels, n, j), first = j * kernels->panel;
-        const nnf_index columns = nnf_min(n - first, width);
-        for (nnf_index p = 0; p < k; p++)
-            memcpy(nnf_at(kernels, B, p * n + first), nnf_at(kernels, packed, first * k + p * width),
-                   (size_t)columns * kernels->size);
+    for (nnf_index begin = rows.begin; begin < rows.end; begin += PACK_ROWS) {
+        const nnf_index end = nnf_min(rows.end, begin + PACK_ROWS);
+        for (nnf_index j = 0; j < nnf_n_panels(kernels, n); j++) {
+            const nnf_index width = nnf_panel_width(kernels, n, j), first = j * kernels->panel;
+            const nnf_index columns = nnf_min(n - first, width);
+            const void *from = nnf_at(kernels, packed, first * k + begin * width);
+            void *to = nnf_at(kernels, B, begin * n + first);
+            if (columns == kernels->panel) { /* whole vectors */
+                kernels->copy(end - begin, columns, to, n, from, width);
+                continue;
+            }
+            for (nnf_index p = 0; p < end - begin; p++)
+                memcpy(nnf_at(kernels, to, p * n), nnf_at(kernels, from, p * width), (size_t)columns * kernels->size);
+        }
     }
 }
 

@@ -192,8 +192,8 @@ void nnf_pack(const nnf_kernels *kernels, void *packed, const void *B, nnf_index
 /* From this many rows of A on, to pack B for one product costs less than it saves. */
 enum { NNF_ROWS_THAT_PAY_FOR_PACKING = 32 };
 
-/* The way back: B (k, n), contiguous rows, from its packed form. */
-void nnf_unpack(const nnf_kernels *kernels, void *B, const void *packed, nnf_index k, nnf_index n);
+/* The way back: these rows of B (k, n), contiguous, from its packed form. */
+void nnf_unpack(const nnf_kernels *kernels, void *B, const void *packed, nnf_index k, nnf_index n, nnf_range rows);
 
 /* Writes a block of B (k, n), all rows and columns given, into the packed B^T (n, k); both are packed. rows.begin is a
  * multiple of NNF_BLOCK_ROWS, columns.begin of a vector, and the columns are of one panel, its padding included. */

@@ -382,13 +382,14 @@ void nnf_block_derive(const nnf_network *network, int l, const nnf_block *block)
                            block->rows, block->columns);
 }
 
-static void derive_all(const nnf_network *network, int l)
+static void derive_panels(const nnf_network *network, int l, nnf_range panels)
 {
     const nnf_layer *layer = &network->layers[l];
+    const nnf_index panel = network->kernels->panel, end = nnf_min(layer->padded_out, panels.end * panel);
     for (nnf_index p = 0; p < layer->n_in; p += NNF_BLOCK_ROWS) {
         nnf_block block = {.rows = {p, nnf_min(layer->n_in, p + NNF_BLOCK_ROWS)}};
-        for (nnf_index j = 0; j < layer->padded_out; j = block.columns.end) {
-            block.columns = (nnf_range){j, nnf_min(layer->padded_out, j + network->kernels->panel)};
+        for (nnf_index j = panels.begin * panel; j < end; j = block.columns.end) {
+            block.columns = (nnf_range){j, nnf_min(end, j + panel)};
             nnf_block_derive(network, l, &block);
         }
     }
@@ -400,30 +401,79 @@ static void load_few(const nnf_kernels *kernels, const nnf_layer *layer, void *s
     kernels->transpose(layer->n_in, layer->n_out, stored, layer->padded_in, W, layer->n_out);
 }
 
-static void store_few(const nnf_kernels *kernels, const nnf_layer *layer, const void *stored, void *W)
+static void store_few(const nnf_kernels *kernels, const nnf_layer *layer, const void *stored, void *W, nnf_range rows)
 {
-    for (nnf_index p = 0; p < layer->n_in; p++)
+    for (nnf_index p = rows.begin; p < rows.end; p++)
         for (nnf_index j = 0; j < layer->n_out; j++)
             memcpy(nnf_at(kernels, W, p * layer->n_out + j), nnf_at(kernels, stored, j * layer->padded_in + p),
                    kernels->size);
 }
 
+/* A part of the parameters on its way in or out, by all threads: they lie beyond the caches, and two threads take 0.6
+ * of the time of one. */
+typedef struct transfer {
+    const nnf_network *network;
+    nnf_part part;
+    const void *const *in;
+    void *const *out;
+} transfer;
+
+static void load_work(void *context, nnf_team *team, int thread, int n_threads)
+{
+    const transfer *job = context;
+    const nnf_network *network = job->network;
+    const nnf_kernels *kernels = network->kernels;
+    (void)team;
+    for (int l = 0; l < network->n_layers; l++) {
+        const nnf_layer *layer = &network->layers[l];
+        const nnf_index n_in = layer->n_in, n_out = layer->n_out;
+        const nnf_range panels = nnf_share(nnf_n_panels(kernels, n_out), 1, thread, n_threads);
+        if (!layer->few)
+            nnf_pack(kernels, layer->w[job->part], job->in[l], n_out, 1, n_in, n_out, panels);
+        else if (panels.begin < panels.end) /* there is but one */
+            load_few(kernels, layer, layer->w[job->part], job->in[l]);
+        nnf_pack(kernels, layer->b[job->part], job->in[network->n_layers + l], n_out, 1, 1, n_out, panels);
+        if (job->part == NNF_PARAMETERS)
+            derive_panels(network, l, panels);
+    }
+}
+
+static void store_work(void *context, nnf_team *team, int thread, int n_threads)
+{
+    const transfer *job = context;
+    const nnf_network *network = job->network;
+    const nnf_kernels *kernels = network->kernels;
+    (void)team;
+    for (int l = 0; l < network->n_layers; l++) {
+        const nnf_layer *layer = &network->layers[l];
+        const nnf_range rows = nnf_share(layer->n_in, 1, thread, n_threads);
+        if (layer->few)
+            store_few(kernels, layer, layer->w[job->part], job->out[l], rows);
+        else
+            nnf_unpack(kernels, job->out[l], layer->w[job->part], layer->n_in, layer->n_out, rows);
+        if (thread == 0)
+            nnf_unpack(kernels, job->out[network->n_layers + l], layer->b[job->part], 1, layer->n_out,
+                       (nnf_range){0, 1});
+    }
+}
+
+/* For a weight, as many floating-point operations as it pays to share for in the nanosecond that it takes. */
+static const double flop_of_transfer = 32;
+
+static void transfer_by_all(nnf_work *work, transfer *job)
+{
+    const nnf_network *network = job->network;
+    double weights = 0;
+    for (int l = 0; l < network->n_layers; l++)
+        weights += (double)network->layers[l].n_in * (double)network->layers[l].n_out;
+    nnf_parallel(nnf_team_size(flop_of_transfer * weights, network->n_threads), work, job);
+}
+
 nnf_status nnf_network_load(nnf_network *network, nnf_part part, const void *const *arrays)
 {
-    const nnf_kernels *kernels = network->kernels;
     if (network->workspace == NULL || check_part(network, part) != NNF_OK)
         return NNF_BAD_ARGUMENT;
-    for (int l = 0; l < network->n_layers; l++) {
-        nnf_layer *layer = &network->layers[l];
-        const nnf_range panels = {0, nnf_n_panels(kernels, layer->n_out)};
-        if (layer->few)
-            load_few(kernels, layer, layer->w[part], arrays[l]);
-        else
-            nnf_pack(kernels, layer->w[part], arrays[l], layer->n_out, 1, layer->n_in, layer->n_out, panels);
-        nnf_pack(kernels, layer->b[part], arrays[network->n_layers + l], layer->n_out, 1, 1, layer->n_out, panels);
-        if (part == NNF_PARAMETERS)
-            derive_all(network, l);
-    }
+    transfer_by_all(load_work, &(transfer){.network = network, .part = part, .in = arrays});
     return NNF_OK;
 }
 
@@ -431,14 +481,7 @@ nnf_status nnf_network_store(const nnf_network *network, nnf_part part, void *co
 {
     if (check_part(network, part) != NNF_OK)
         return NNF_BAD_ARGUMENT;
-    for (int l = 0; l < network->n_layers; l++) {
-        const nnf_layer *layer = &network->layers[l];
-        if (layer->few)
-            store_few(network->kernels, layer, layer->w[part], arrays[l]);
-        else
-            nnf_unpack(network->kernels, arrays[l], layer->w[part], layer->n_in, layer->n_out);
-        nnf_unpack(network->kernels, arrays[network->n_layers + l], layer->b[part], 1, layer->n_out);
-    }
+    transfer_by_all(store_work, &(transfer){.network = network, .part = part, .out = arrays});
     return NNF_OK;
 }
 

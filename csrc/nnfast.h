@@ -232,7 +232,8 @@ void nnf_network_free(nnf_network *network);                               /* NU
 void nnf_network_close(nnf_network *network);
 
 /* What to copy: the parameters, or the optimizer's first and second state (velocity; Adam's m and v), or the gradients
- * of the last nnf_network_gradients. States are there as the solver has them, gradients with keep_gradients. */
+ * of the last nnf_network_gradients. States are there as the solver has them, gradients with keep_gradients. Many are
+ * copied by several threads. */
 typedef enum nnf_part { NNF_PARAMETERS, NNF_STATE_1, NNF_STATE_2, NNF_GRADIENTS } nnf_part;
 nnf_status nnf_network_load(nnf_network *network, nnf_part part, const void *const *arrays);
 nnf_status nnf_network_store(const nnf_network *network, nnf_part part, void *const *arrays);

@@ -243,10 +243,11 @@ ARROWS = {
     "_layers": ({"_core", "_rows"}, {"numpy"}),
     "_outputs": ({"_core", "_layers", "_rows", "_threads"}, {"numpy"}),
     # These two know the network as a type only.
+    "_random": ({"_core"}, {"numpy"}),
     "_steps": ({"_network", "_rows"}, {"numpy"}),
     "_training": ({"_core", "_network", "_outputs", "_own_loss", "_rows", "_steps"}, {"numpy"}),
     "_network": (
-        {"_core", "_kept", "_layers", "_outputs", "_own_loss", "_rows", "_threads", "_training"},
+        {"_core", "_kept", "_layers", "_outputs", "_own_loss", "_random", "_rows", "_threads", "_training"},
         {"numpy"},
     ),
     "_sklearn": (set(), {"numpy", "scipy", "sklearn"}),
@@ -258,8 +259,8 @@ ARROWS = {
     "_hidden": ({"_checks", "_layers", "_outputs", "_rows"}, {"numpy", "sklearn"}),
     "_resuming": ({"_kept", "_rows"}, {"numpy"}),
     "_base": (
-        {"_averaging", "_callbacks", "_checks", "_hidden", "_kept", "_layers", "_network", "_outputs", "_resuming"}
-        | {"_rows", "_schedules", "_sklearn", "_threads", "_training", "_validation"},
+        {"_averaging", "_callbacks", "_checks", "_hidden", "_kept", "_layers", "_network", "_outputs", "_random"}
+        | {"_resuming", "_rows", "_schedules", "_sklearn", "_threads", "_training", "_validation"},
         {"numpy", "scipy", "sklearn"},
     ),
     "_classifier": ({"_base", "_checks", "_network", "_outputs", "_rows", "ops"}, {"numpy", "sklearn"}),

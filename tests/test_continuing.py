@@ -13,9 +13,12 @@ import sys
 import joblib
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.base import clone
 
 from estimators import TARGETS, both, estimator, fitted, outcome, output, problem
+from nnfast import MLP, _core
+from nnfast._training import Idle
 
 SOLVERS = {
     "adam": {},
@@ -305,3 +308,136 @@ def test_interrupted_epoch_leaves_a_model_that_goes_on(monkeypatch):
     monkeypatch.undo()
     model.verbose = False
     assert model.partial_fit(X, y).t_ == before + 2 * len(X)
+
+
+# ---- the engine between two calls ------------------------------------------------------------------------------------
+
+
+def halve(model):
+    model.coefs_[0] *= 0.5
+
+
+def replace(model):
+    model.coefs_ = [w * 0.5 for w in model.coefs_]
+    model.intercepts_ = [w + 1 for w in model.intercepts_]
+
+
+# What happens to the model in the midst, and how many engines it then takes in all.
+CHANGES = {
+    "nothing": (lambda model: model, 1),
+    "weights in place": (halve, 1),
+    "other weights": (replace, 1),
+    "predictions": (lambda model: model.predict(problem("multiclass")[1]), 1),
+    "a copy that goes on": (lambda model: copy.deepcopy(model).partial_fit(*problem("multiclass")[1:]), 2),
+    "alpha": (lambda model: model.set_params(alpha=0.1), 2),
+    "activation": (lambda model: model.set_params(activation="tanh"), 2),
+    "dropout": (lambda model: model.set_params(dropout=0.5), 2),
+    "n_jobs": (lambda model: model.set_params(n_jobs=1), 2),
+    "another state": (lambda model: setattr(model._network, "_state", copy.deepcopy(model._network._state)), 2),
+}
+
+
+@pytest.fixture
+def engines(monkeypatch):
+    """The engines that are made from now on."""
+    made = []
+
+    class Counting:
+        def __new__(cls, *args, **settings):
+            made.append(network(*args, **settings))
+            return made[-1]
+
+    network = _core.Network
+    monkeypatch.setattr(_core, "Network", Counting)
+    return made
+
+
+@pytest.mark.parametrize("solver", [name for name in SOLVERS if name != "rprop"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_engine_that_is_kept_changes_no_bit(change, solver, engines):
+    """Against a model that is copied before every call, and so makes an engine each time."""
+    _, X, y = problem("multiclass")
+    happens, expected = CHANGES[change]
+    kept, fresh = (estimator("multiclass", n_jobs=2, **SOLVERS[solver]) for _ in range(2))
+    for call in range(6):
+        if call == 3:
+            happens(kept)
+        rows = slice(20 * call, 20 * call + 30 - call)
+        kept.partial_fit(X[rows], y[rows], **classes("multiclass"))
+    assert len(engines) == expected
+    for call in range(6):
+        fresh = copy.deepcopy(fresh)
+        if call == 3:
+            happens(fresh)
+        rows = slice(20 * call, 20 * call + 30 - call)
+        fresh.partial_fit(X[rows], y[rows], **classes("multiclass"))
+    assert len(engines) >= expected + 6
+    assert_same_state(kept, fresh, X)
+
+
+def test_an_engine_is_kept_for_as_many_rows_as_it_has_room_for(engines):
+    _, X, y = problem("regression")
+    model = estimator("regression")
+    for n, expected in ((20, 1), (10, 1), (20, 1), (21, 2), (20, 2)):
+        assert len(engines) <= expected
+        model.partial_fit(X[:n], y[:n])
+        assert len(engines) == expected
+    model.partial_fit(csr_array(X[:n]), y[:n])
+    assert len(engines) == 3
+
+
+def test_shallow_copies_of_a_network_go_their_own_ways():
+    """They share the engine that is kept, whose optimizer state is that of one of them."""
+    _, X, Y = problem("outputs")
+    one = MLP((X.shape[1], 8, 3), random_state=0)
+    one.train_epoch(X, Y, 32)
+    other, alone = copy.copy(one), copy.deepcopy(one)
+    other_alone = copy.deepcopy(one)
+    for _ in range(2):
+        one.train_epoch(X, Y, 32)
+        other.train_epoch(-X, Y, 32)
+        alone.train_epoch(X, Y, 32)
+        other_alone = copy.deepcopy(other_alone)
+        other_alone.train_epoch(-X, Y, 32)
+    for a, b in ((one, alone), (other, other_alone)):
+        for w, v in zip(a.coefs_ + a.intercepts_, b.coefs_ + b.intercepts_, strict=True):
+            np.testing.assert_array_equal(w, v)
+
+
+def test_after_an_error_in_the_midst_of_an_epoch_an_engine_is_made_anew(engines):
+    _, X, Y = problem("outputs")
+    failing: list[bool] = []  # from the last on: whether a batch fails
+
+    def squares(T, Z):
+        if failing and failing.pop():
+            raise ZeroDivisionError
+        return ((Z - T) ** 2).sum(axis=1) / 2, Z - T
+
+    network = MLP((X.shape[1], 8, 3), loss=squares, random_state=0)
+    network.train_epoch(X, Y, 32)
+    same = copy.deepcopy(network)
+    failing += [True, False]
+    with pytest.raises(ZeroDivisionError):
+        network.train_epoch(X, Y, 32)
+    assert network.n_steps_ == same.n_steps_ + 1
+    same.train_epoch(X[:32], Y[:32], 32)
+    assert len(engines) == 2
+    for one in (network, same):
+        one.train_epoch(X, Y, 32)
+    assert len(engines) == 3
+    for w, v in zip(network.coefs_ + network.intercepts_, same.coefs_ + same.intercepts_, strict=True):
+        np.testing.assert_array_equal(w, v)
+
+
+def test_no_engine_is_kept_by_a_fit_nor_for_a_large_batch(monkeypatch, engines):
+    model, X, y = fitted("regression")
+    assert model._network._idle._engines == []
+    model.partial_fit(X, y)
+    assert len(model._network._idle._engines) == 1
+    model.fit(X, y)
+    assert model._network._idle._engines == []
+    monkeypatch.setattr(Idle, "MOST", 2 * 8 * len(X) * (X.shape[1] + 8 + 1) - 1)
+    model.partial_fit(X, y)
+    assert model._network._idle._engines == []
+    model.partial_fit(X[1:], y[1:])
+    assert len(model._network._idle._engines) == 1

@@ -49,7 +49,7 @@ def assert_same(one, other, place="model"):
     assert type(one) is type(other), place
     if isinstance(one, (Kept, LabelBinarizer, _ColumnsBinarizer)):
         # A plan is an empty one, and Average gets its network when training goes on.
-        mine, others = ({n: v for n, v in vars(x).items() if n not in ("_plan", "network")} for x in (one, other))
+        mine, others = ({n: v for n, v in vars(x).items() if n not in ("_plan", "_idle", "network")} for x in (one, other))
         assert_same(mine, others, f"{place} {type(one).__name__}")
     elif isinstance(one, dict):
         assert list(one) == list(other) or one.keys() == other.keys(), place

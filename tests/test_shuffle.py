@@ -1,4 +1,5 @@
-"""The order of the rows: the engine's permutations and what they draw, bit for bit against NumPy's RandomState.
+"""Generators from seeds, and the order of the rows: the engine's permutations and what they draw, bit for bit against
+NumPy's RandomState.
 
 The words that are drawn, one by one, are in tests/c/test_shuffle.c.
 """
@@ -14,7 +15,7 @@ from sklearn.utils import shuffle as sklearn_shuffle
 
 from estimators import both, problem
 from nnfast import _core
-from nnfast._training import reshuffle
+from nnfast._random import reshuffle, seeded
 
 GENERATORS = ["MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64"]
 SIZES = [*range(6), *chain.from_iterable((2**b - 1, 2**b, 2**b + 1) for b in range(3, 17)), 1000, 70_000]
@@ -27,6 +28,22 @@ def random_state(name, seed=5):
 def assert_same_state(ours, theirs):
     np.testing.assert_equal(ours.get_state(legacy=False), theirs.get_state(legacy=False))
     assert ours.randint(2**31) == theirs.randint(2**31)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2026, 2**32 - 1])
+def test_a_generator_from_a_seed(seed):
+    ours, theirs = seeded(seed), np.random.RandomState(seed)
+    for draw in (lambda rng: rng.normal(), lambda rng: rng.permutation(1000).tolist(), lambda rng: rng.uniform()):
+        assert_same_state(ours, theirs)
+        assert draw(ours) == draw(theirs)
+    assert_same_state(ours, theirs)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_out_of_range(seed):
+    for make in (seeded, np.random.RandomState):
+        with pytest.raises(ValueError, match="Seed must be between"):
+            make(seed)
 
 
 @pytest.mark.parametrize("name", GENERATORS)

@@ -42,12 +42,13 @@ from nnfast._kept import Kept, check_feature_names
 from nnfast._layers import HIDDEN_ACTIVATIONS, INITS, Activation, check_weights, hidden_activations, hidden_dropout
 from nnfast._network import MLP, STOCHASTIC_SOLVERS
 from nnfast._outputs import Plan, both_classes, forward
+from nnfast._random import reshuffle, seeded
 from nnfast._resuming import Attempt, Mark, Unfinished
-from nnfast._rows import Array, SparseRows, as_rows, dense_rows
+from nnfast._rows import Array, SparseRows, are_finite, as_rows, dense_rows
 from nnfast._schedules import NAMES, ConstantRate, schedule_for
 from nnfast._sklearn import CallbackSupportMixin, check_sample_weight, with_callbacks
 from nnfast._threads import resolve_threads
-from nnfast._training import Objective, Progress, Training, reshuffle
+from nnfast._training import Objective, Progress, Training
 from nnfast._validation import Part, Sample, hold_out, mean_loss
 
 HISTORY = ("loss", "validation_loss", "validation_score", "learning_rate", "gradient_norm", "seconds")
@@ -354,7 +355,8 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
 
         # One generator for the whole fit; the draws are the weights, unless they are given, then the validation split,
         # then the row orders.
-        rng = check_random_state(self.random_state) if resumed is None else resumed.rng()
+        seed = self.random_state
+        rng = resumed.rng() if resumed is not None else seeded(seed) if type(seed) is int else check_random_state(seed)
         layer_sizes = [X.shape[1], *hidden_layer_sizes, Y.shape[1]]
         if afresh:
             first = {"init": self.init} if isinstance(self.init, str) else {"start": _arrays(self.init, layer_sizes)}
@@ -398,7 +400,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
         else:
             self._minimise(network, _sample(network.dtype, X, self._training_target(Y), weights), tasks, attempt)
 
-        if not all(np.isfinite(w).all() for w in self.coefs_ + self.intercepts_):
+        if not are_finite(self.coefs_ + self.intercepts_):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may"
                 " contain large values and need to be preprocessed."
@@ -662,7 +664,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
 
         mark = Mark(self, schedule, average)  # of what an epoch under way may have changed in part
         converged = interrupted = False
-        with network.training(batch_size, sparse=isinstance(sample.rows, SparseRows)) as training:
+        with network.training(batch_size, isinstance(sample.rows, SparseRows), again=tasks is None) as training:
             judged: Training | Average = training if average is None or not average.begun else average
             attempt.begun = True
             try:

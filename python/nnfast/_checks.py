@@ -63,6 +63,12 @@ def check_data(
     likely = type(X) in _MATRICES and X.dtype in dtype and (issparse(X) or X.flags.c_contiguous)
     if likely and _is_plain_vector(y) and X.shape[:1] == y.shape and _is_plain_matrix(X):
         # There remain the number of features and their names.
+        if (
+            not reset
+            and "feature_names_in_" not in vars(estimator)
+            and X.shape[1] == getattr(estimator, "n_features_in_", 0)
+        ):
+            return X, np.ravel(y)
         return validate_data(estimator, X, np.ravel(y), skip_check_array=True, reset=reset)
     return validate_data(estimator, X, y, accept_sparse="csr", order="C", dtype=dtype, reset=reset, **others)
 
@@ -75,6 +81,13 @@ def check_target(estimator: Any, y: Any) -> Array:
 def labels_of(y: Array) -> Array:
     """The labels that are in y, in ascending order."""
     return np.unique(y) if _are_whole(y) else unique_labels(y)
+
+
+def are_among(y: Array, classes: Array) -> bool:
+    """Whether all of y are among the ascending classes, if that can be told at once: of whole numbers of one type."""
+    if not (_are_whole(y) and y.dtype == classes.dtype):
+        return False
+    return bool((classes.take(np.searchsorted(classes, y), mode="clip") == y).all())
 
 
 def label_binarizer(y: Array) -> LabelBinarizer:

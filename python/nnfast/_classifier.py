@@ -17,7 +17,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 
 from nnfast import ops
 from nnfast._base import BaseMLP
-from nnfast._checks import label_binarizer, labels_of
+from nnfast._checks import are_among, label_binarizer, labels_of
 from nnfast._network import MLP
 from nnfast._outputs import as_labels, check_classes
 from nnfast._rows import Array
@@ -541,6 +541,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             raise ValueError(f"classes_ should be ascending, each label once, got {self.classes_}")
 
     def _check_target(self, y: Array, name: str) -> None:
+        if not isinstance(self.classes_, list) and are_among(y, self.classes_):
+            return
         for known, found in self._classes_of(y, name):
             if len(np.setdiff1d(found, known, assume_unique=True)):
                 raise ValueError(

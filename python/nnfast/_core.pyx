@@ -915,17 +915,28 @@ cdef class Network:
         nnf_network_free(self.network)
         PyMem_Free(self.dropout)
 
+    @property
+    def max_batch(self):
+        """Most rows of a step."""
+        return self.description.config.max_batch
+
     def load(self, int part, coefs, intercepts):
         """Copies arrays into the network: PARAMETERS, STATE_1 or STATE_2."""
+        cdef nnf_status status
         with self.turn:
             held = self.description.views(coefs, intercepts, False)
-            _check(nnf_network_load(self.network, <nnf_part>part, <const void *const *>self.description.pointers))
+            with nogil:
+                status = nnf_network_load(self.network, <nnf_part>part, <const void *const *>self.description.pointers)
+            _check(status)
 
     def store(self, int part, coefs, intercepts):
         """Copies PARAMETERS, STATE_1, STATE_2 or GRADIENTS out of the network into the arrays."""
+        cdef nnf_status status
         with self.turn:
             held = self.description.views(coefs, intercepts, True)
-            _check(nnf_network_store(self.network, <nnf_part>part, self.description.pointers))
+            with nogil:
+                status = nnf_network_store(self.network, <nnf_part>part, self.description.pointers)
+            _check(status)
 
     def close(self):
         """Training has ended: lets go of what only steps need. What is left to do is `store`, or `forward`."""

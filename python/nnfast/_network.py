@@ -24,9 +24,10 @@ from nnfast._layers import (
 )
 from nnfast._outputs import Plan, as_labels, as_values, check_classes, forward
 from nnfast._own_loss import OwnLoss
+from nnfast._random import seeded
 from nnfast._rows import FORMATS, Array, Rows, SparseRows, aligned, as_row_weights, as_rows, dense_rows
 from nnfast._threads import resolve_threads
-from nnfast._training import Progress, Training
+from nnfast._training import Idle, Progress, Training
 
 # The output activation that each loss brings with it: csrc/loss.def.
 OUTPUT_ACTIVATIONS = {
@@ -227,7 +228,7 @@ class MLP(Kept):
         "_state": list[tuple[list[Array], list[Array]]],
         "_dropout_seed": int | None,
     }
-    _derived = frozenset({"_hidden", "levels", "out_activation_", "_plan"})
+    _derived = frozenset({"_hidden", "levels", "out_activation_", "_plan", "_idle"})
 
     def __init__(
         self,
@@ -328,7 +329,11 @@ class MLP(Kept):
         self.n_steps_ = 0
         self._state: list[tuple[list[Array], list[Array]]] = []
         self._plan = Plan()
-        rng = random_state if hasattr(random_state, "uniform") else np.random.RandomState(random_state)
+        self._idle = Idle()
+        if type(random_state) is int:
+            rng = seeded(random_state)
+        else:
+            rng = random_state if hasattr(random_state, "uniform") else np.random.RandomState(random_state)
         if start is not None:
             self.coefs_, self.intercepts_ = ([np.asarray(w, self.dtype) for w in part] for part in start)
         else:
@@ -563,13 +568,13 @@ class MLP(Kept):
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         max_batch = min(batch_size, rows.shape[0] if visits is None else len(visits))
-        with self.training(max_batch, isinstance(rows, SparseRows)) as training:
+        with self.training(max_batch, isinstance(rows, SparseRows), again=True) as training:
             data, penalty, _ = training.epoch(rows, Y, batch_size, visits, weights)
         return data + penalty
 
-    def training(self, max_batch: int, sparse: bool = False) -> Training:
+    def training(self, max_batch: int, sparse: bool = False, again: bool = False) -> Training:
         """The network in training, as a context manager; see :class:`Training`."""
-        return Training(self, max_batch, sparse)
+        return Training(self, max_batch, sparse, again)
 
     def _activations(self) -> list[Activation]:
         return [*self._hidden, self.out_activation_]
@@ -584,34 +589,46 @@ class MLP(Kept):
     def _n_states(self) -> int:
         return _core.N_STATES[self._engine_solver()]
 
-    def _engine(self, max_batch: int, sparse: bool = False, keep_gradients: bool = False) -> _core.Network:
-        engine = _core.Network(
-            FORMATS[self.dtype],
-            self.layer_sizes,
-            self._activations(),
-            "squared_error" if self.own_loss else self.loss_name,  # the engine is not asked for it
-            self._engine_solver(),
-            alpha=self.alpha,
-            l1=self.l1,
-            clip_value=self.clip_value or 0.0,
-            clip_norm=self.clip_norm or 0.0,
-            momentum=self.momentum,
-            beta_1=self.beta_1,
-            beta_2=self.rho if self.solver == "rmsprop" else self.beta_2,
-            epsilon=self.epsilon,
-            groups=self.output_groups,
-            dropout=self.dropout if any(self.dropout) else (),
-            max_batch=max_batch,
-            sparse=sparse,
-            keep_gradients=keep_gradients,
-            n_threads=resolve_threads(self.n_jobs),
-            huber_delta=self.huber_delta,
-            tweedie_power=self.tweedie_power,
-            focal_gamma=self.focal_gamma,
-            levels=self.levels,
+    def _engine_settings(self, sparse: bool) -> dict[str, Any]:
+        """What the engine needs to know of the network, but for the arrays; to be compared, so nothing that may change.
+
+        The bits depend neither on the number of threads nor on most rows of a batch, which comes on top.
+        """
+        return {
+            "format": FORMATS[self.dtype],
+            "sizes": self.layer_sizes,
+            "activations": self._activations(),
+            "loss": "squared_error" if self.own_loss else self.loss_name,  # the engine is not asked for it
+            "solver": self._engine_solver(),
+            "alpha": self.alpha,
+            "l1": self.l1,
+            "clip_value": self.clip_value or 0.0,
+            "clip_norm": self.clip_norm or 0.0,
+            "momentum": self.momentum,
+            "beta_1": self.beta_1,
+            "beta_2": self.rho if self.solver == "rmsprop" else self.beta_2,
+            "epsilon": self.epsilon,
+            "groups": self.output_groups,
+            "dropout": tuple(self.dropout) if any(self.dropout) else (),
+            "sparse": sparse,
+            "n_threads": resolve_threads(self.n_jobs),
+            "huber_delta": self.huber_delta,
+            "tweedie_power": self.tweedie_power,
+            "focal_gamma": self.focal_gamma,
+            "levels": self.levels,
+        }
+
+    def _load(self, engine: _core.Network) -> None:
+        """Give the engine the weights that stand in `coefs_` and `intercepts_`."""
+        parts = (
+            [aligned(np.ascontiguousarray(w, self.dtype)) for w in part] for part in (self.coefs_, self.intercepts_)
         )
-        coefs = [aligned(np.ascontiguousarray(c, self.dtype)) for c in self.coefs_]
-        engine.load(_core.PARAMETERS, coefs, [aligned(np.ascontiguousarray(b, self.dtype)) for b in self.intercepts_])
+        engine.load(_core.PARAMETERS, *parts)
+
+    def _engine(self, max_batch: int, sparse: bool) -> _core.Network:
+        """An engine that computes gradients, with the weights as they are."""
+        engine = _core.Network(**self._engine_settings(sparse), max_batch=max_batch, keep_gradients=True)
+        self._load(engine)
         return engine
 
     def _empty_parameters(self) -> tuple[list[Array], list[Array]]:
@@ -628,7 +645,7 @@ class MLP(Kept):
     def _loss_and_engine(self, X: Any, Y: ArrayLike, weights: ArrayLike | None) -> tuple[float, _core.Network]:
         rows, Y, weights = self._data(X, Y, weights)
         n = rows.shape[0]
-        engine = self._engine(max(1, n), sparse=isinstance(rows, SparseRows), keep_gradients=True)
+        engine = self._engine(max(1, n), sparse=isinstance(rows, SparseRows))
         data, penalty = self._gradients(engine, rows, Y, weights)
         return (data + penalty) / n, engine
 

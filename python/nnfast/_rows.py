@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -88,3 +89,8 @@ def is_sound(X: Array) -> bool:
     if X.dtype not in FORMATS or X.ndim != 2 or not X.flags.aligned:
         return False
     return X.strides[1] == X.itemsize and X.strides[0] >= X.shape[1] * X.itemsize and _core.all_finite(X)
+
+
+def are_finite(arrays: Iterable[Array]) -> bool:
+    """Whether these arrays, float32 or float64 and contiguous, have finite elements alone."""
+    return all(_core.all_finite(array.reshape(1, -1)) for array in arrays)

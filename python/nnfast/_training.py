@@ -6,7 +6,7 @@ It knows the network as a type only: `nnfast._network` imports this file.
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,17 +21,6 @@ if TYPE_CHECKING:
     from nnfast._network import MLP
 
 
-def reshuffle(order: NDArray[np.int64], rng: np.random.RandomState) -> None:
-    """Put the rows in the order of the next epoch: a permutation of the last one, drawn as scikit-learn draws it.
-
-    A class of somebody's own that descends from RandomState may shuffle in its own way.
-    """
-    if type(rng) is np.random.RandomState:
-        _core.shuffle(order, rng._bit_generator)
-    else:
-        rng.shuffle(order)
-
-
 class Progress(NamedTuple):
     """How far an epoch has come: see nnf_progress in csrc/nnfast.h."""
 
@@ -40,6 +29,37 @@ class Progress(NamedTuple):
     norms: float = 0.0  # sum over the steps of the norm of the gradient
     rows: int = 0
     steps: int = 0
+
+
+class Idle:
+    """The engine of a network between two visits of training, for the next to go on with.
+
+    It saves time only: what the network is stands in its arrays. A copy, also a pickled one, is empty. Shallow copies
+    of a network share it, and threads may: taking is one step.
+    """
+
+    # An engine whose batch takes more bytes of activations and deltas is not kept.
+    MOST = 1 << 25
+
+    def __init__(self) -> None:
+        # None or one: the engine, its rates, what it was made with, and whose optimizer state it holds.
+        self._engines: list[tuple[_core.Network, KnownRates, dict[str, Any], object]] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Idle, ()
+
+    def take(self, settings: dict[str, Any], max_batch: int, state: object) -> tuple[_core.Network, KnownRates] | None:
+        """The engine and its rates, if they are of this kind and state, and have room for so many rows."""
+        try:
+            engine, rates, made_with, held = self._engines.pop()
+        except IndexError:
+            return None
+        fits = held is state and engine.max_batch >= max_batch and made_with == settings
+        return (engine, rates) if fits else None
+
+    def give(self, engine: _core.Network, rates: KnownRates, settings: dict[str, Any], state: object) -> None:
+        """Keep them: the engine holds this optimizer state, which nobody changes from now on."""
+        self._engines[:] = [(engine, rates, settings, state)]
 
 
 class Training:
@@ -53,33 +73,45 @@ class Training:
         Most rows of one step.
     sparse : bool, default=False
         Whether X may be sparse.
+    again : bool, default=False
+        Whether there may be another visit soon, which then need not make an engine of its own.
     """
 
-    def __init__(self, network: MLP, max_batch: int, sparse: bool = False) -> None:
+    def __init__(self, network: MLP, max_batch: int, sparse: bool = False, again: bool = False) -> None:
         self.network = network
         self.max_batch = max_batch
         self.sparse = sparse
+        self.again = again and 2 * max_batch * sum(network.layer_sizes) * network.dtype.itemsize <= Idle.MOST
         self._settled = False
-        self._rates = KnownRates()
 
     def __enter__(self) -> Self:
         network = self.network
         network._plan = Plan()  # which would hold on to the old weights
-        self._begin = network.n_steps_
-        self._engine = network._engine(self.max_batch, sparse=self.sparse)
-        for part, state in zip((_core.STATE_1, _core.STATE_2), network._state, strict=False):
-            self._engine.load(part, *state)
+        self._settings = network._engine_settings(self.sparse)
+        known = network._idle.take(self._settings, self.max_batch, network._state)
+        if known is None:
+            engine = _core.Network(**self._settings, max_batch=self.max_batch)
+            known = engine, KnownRates()
+            for part, state in zip((_core.STATE_1, _core.STATE_2), network._state, strict=False):
+                engine.load(part, *state)
+        self._engine, self._rates = known
+        network._load(self._engine)
+        self._begin = network.n_steps_ - self._engine.steps
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        network = self.network
-        network.n_steps_ = self._begin + self._engine.steps
-        self._engine.close()  # its workspace would stand beside the copies
+        network, engine = self.network, self._engine
+        network.n_steps_ = self._begin + engine.steps
+        again = self.again and kind is None
+        if not again:
+            engine.close()  # its workspace would stand beside the copies
         if not self._settled:
             self.settle()
         network._state = [self.snapshot(part) for part in (_core.STATE_1, _core.STATE_2)[: network._n_states()]]
+        if again:
+            network._idle.give(engine, self._rates, self._settings, network._state)
 
     def settle(self, weights: tuple[list[Array], list[Array]] | None = None) -> None:
         """Give the network the (coefs, intercepts) that it leaves with: these, or those of now.
@@ -217,7 +249,7 @@ class Objective:
         self.network = network
         self.start = np.concatenate([p.ravel() for p in network.coefs_ + network.intercepts_]).astype(np.float64)
         self._n_rows = X.shape[0]
-        self._engine = network._engine(self._n_rows, sparse=isinstance(X, SparseRows), keep_gradients=True)
+        self._engine = network._engine(self._n_rows, sparse=isinstance(X, SparseRows))
         self._data = X, Y, as_row_weights(weights)
         if network.own_loss is None:
             self._engine.hold(*self._data)

@@ -960,7 +960,8 @@ static void test_packing(void)
             void *plain = fenced(VALUE_SLOT, dtype, k * n);
             void *transposed = fenced(B_SLOT, dtype, n * nnf_round_up(k, kernels->lanes));
             void *again = fenced(START_SLOT, dtype, n * nnf_round_up(k, kernels->lanes));
-            nnf_unpack(kernels, plain, packed, k, n);
+            nnf_unpack(kernels, plain, packed, k, n, (nnf_range){0, k / 3});
+            nnf_unpack(kernels, plain, packed, k, n, (nnf_range){k / 3, k});
             int wrong = 0;
             for (nnf_index p = 0; p < k; p++)
                 for (nnf_index j = 0; j < n; j++)
@@ -1152,12 +1153,68 @@ static void test_story(void)
           HERE, (unsigned long long)digest);
 }
 
+/* ---- parameters in and out ---- */
+
+enum { WIDE_IN = 401, WIDE = 510, MOST_OUT = 37, WIDE_ROWS = 5 };
+
+/* Weights enough for three threads, which take panels of them in and rows of them out: the bits are those of one
+ * thread, also of what is derived from them, with which the gradients are computed. */
+static void transfer(nnf_index n_out)
+{
+    static const int activations[] = {NNF_TANH, NNF_IDENTITY};
+    static double memory[4][WIDE_IN * WIDE], back[4][WIDE_IN * WIDE], gradients[2][4][WIDE_IN * WIDE];
+    static double X[WIDE_ROWS * WIDE_IN], Y[WIDE_ROWS * MOST_OUT];
+    const nnf_index sizes[] = {WIDE_IN, WIDE, n_out}, counts[] = {WIDE_IN * WIDE, WIDE * n_out, WIDE, n_out};
+    const void *sources[4];
+    nnf_progress sums[2];
+    for (int i = 0; i < 4; i++)
+        fill(dtype, memory[i], counts[i], random_number);
+    fill(dtype, X, WIDE_ROWS * WIDE_IN, random_number);
+    fill(dtype, Y, WIDE_ROWS * n_out, random_number);
+    for (int i = 0; i < 4; i++)
+        sources[i] = memory[i];
+    for (int t = 0; t < 2; t++) {
+        const nnf_config config = {
+            .dtype = dtype, .n_layers = 2, .sizes = sizes, .activations = activations, .loss = NNF_SQUARED_ERROR,
+            .solver = NNF_SGD, .alpha = 0.1, .l1 = 0.1, .keep_gradients = 1, .max_batch = WIDE_ROWS,
+            .n_threads = t == 0 ? 1 : 3,
+        };
+        const nnf_data data = {.X = {.n = WIDE_ROWS, .values = X, .ld = WIDE_IN}, .Y = Y, .ldy = n_out};
+        void *out[4], *of_gradients[4];
+        nnf_network *network;
+        for (int i = 0; i < 4; i++) {
+            out[i] = memset(back[i], 0xff, sizeof back[i]);
+            of_gradients[i] = gradients[t][i];
+        }
+        check(nnf_network_create(&config, &network) == NNF_OK
+                  && nnf_network_load(network, NNF_PARAMETERS, sources) == NNF_OK
+                  && nnf_network_store(network, NNF_PARAMETERS, out) == NNF_OK
+                  && nnf_network_gradients(network, &data, NULL, &sums[t]) == NNF_OK
+                  && nnf_network_store(network, NNF_GRADIENTS, of_gradients) == NNF_OK,
+              "transfer " WHERE ": %d threads, %td outputs", HERE, config.n_threads, n_out);
+        for (int i = 0; i < 4; i++)
+            check(same(memory[i], back[i], counts[i]), "transfer " WHERE ": array %d by %d threads, %td outputs", HERE,
+                  i, config.n_threads, n_out);
+        nnf_network_free(network);
+    }
+    int equal = memcmp(&sums[0].penalty, &sums[1].penalty, sizeof sums[0].penalty) == 0 && sums[0].penalty > 0;
+    for (int i = 0; i < 4; i++)
+        equal = equal && same(gradients[0][i], gradients[1][i], counts[i]);
+    check(equal, "transfer " WHERE ": gradients and penalty after three threads, %td outputs", HERE, n_out);
+}
+
+static void test_transfer(void)
+{
+    transfer(2); /* kept transposed */
+    transfer(MOST_OUT);
+}
+
 int main(void)
 {
     static void (*const tests[])(void) = {
         test_gemm,     test_gemm_epilogue, test_gemm_few, test_sparse,  test_elementwise, test_output, test_clipping,
         test_finite_and_both_classes, test_sums, test_copy_and_transpose, test_update, test_update_of_a_block,
-        test_packing, test_story,
+        test_packing, test_story, test_transfer,
     };
     find_isas();
     test_shares();
