@@ -1,6 +1,6 @@
 """How long a training step takes: nnfast, scikit-learn, PyTorch and JAX on the same data from the same weights.
 
-    python -m bench.train [--sizes 20-64-64-1:32 ...] [--dtype float32 float64] [--repeats 5] [--json FILE]
+    python -m bench.train [--sizes 20-64-64-1:32 ...] [--dtype float32 float64] [--repeats 5] [--json FILE] [--by-batch]
 
 What is timed. Each system trains a few epochs in mini-batches with Adam, ReLU and the L2 penalty that is scikit-learn's
 default; rows are visited in a new random order in every epoch, the same for all systems. A sample is the time of one
@@ -16,6 +16,9 @@ whole epoch divided by its steps; the first epoch of a run warms up, and compile
   a batch are gathered in their step, or those of all batches before the first: either is the faster for some networks.
 
 PyTorch and JAX are given each row order ready drawn. What cannot be imported is named and skipped. Systems take turns.
+
+With --by-batch every step is a call of its own, as where data come in a stream: `partial_fit` of the estimators,
+`MLP.train_epoch`, a compiled step of JAX; all of them, and PyTorch, gather the rows of the batch within the time.
 
 What makes a row valid. The final weights of every system go into one function that computes the mean loss over the rows
 in float64. A loss that differs from scikit-learn's by more than `tolerance` makes the row void, and the exit status 1.
@@ -151,17 +154,20 @@ class EpochClock(io.TextIOBase):
         return len(text)
 
 
-def run_estimator(module: Any, problem: Problem, X: np.ndarray, y: np.ndarray) -> Run:
+def estimator_of(module: Any, problem: Problem) -> Any:
     kind = module.MLPRegressor if problem.loss == "squared_error" else module.MLPClassifier
-    estimator = kind(
+    return kind(
         hidden_layer_sizes=problem.sizes[1:-1],
         batch_size=problem.batch,
         alpha=ALPHA,
         learning_rate_init=RATE,
         max_iter=problem.epochs,
         random_state=SEED,
-        verbose=True,
     )
+
+
+def run_estimator(module: Any, problem: Problem, X: np.ndarray, y: np.ndarray) -> Run:
+    estimator = estimator_of(module, problem).set_params(verbose=True)
     clock = EpochClock()
     with contextlib.redirect_stdout(clock), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a few epochs are not meant to converge
@@ -169,8 +175,30 @@ def run_estimator(module: Any, problem: Problem, X: np.ndarray, y: np.ndarray) -
     return Run([end - start for start, end in pairwise(clock.ends)], (estimator.coefs_, estimator.intercepts_))
 
 
-def run_sklearn(problem: Problem, X: np.ndarray, y: np.ndarray) -> Run:
-    return run_estimator(sklearn.neural_network, problem, X, y)
+def run_partial_fit(module: Any, problem: Problem, X: np.ndarray, y: np.ndarray) -> Run:
+    estimator, (_, orders) = estimator_of(module, problem), draws(problem)
+    known = {} if problem.loss == "squared_error" else {"classes": np.unique(y)}
+
+    def train_epoch(order: np.ndarray) -> None:
+        for rows in order.reshape(problem.steps, problem.batch):
+            estimator.partial_fit(X[rows], y[rows], **known)
+
+    return Run(clocked(train_epoch, orders), (estimator.coefs_, estimator.intercepts_))
+
+
+def run_network(problem: Problem, X: np.ndarray, y: np.ndarray) -> Run:
+    start, orders = draws(problem)
+    network = nnfast.MLP(
+        problem.sizes, loss=problem.loss, alpha=ALPHA, learning_rate_init=RATE, dtype=X.dtype, start=start
+    )
+    Y = y if problem.loss == "squared_error" else np.equal.outer(y, [1] if problem.loss != "log_loss" else np.unique(y))
+    Y = Y.astype(X.dtype)
+
+    def train_epoch(order: np.ndarray) -> None:
+        for rows in order.reshape(problem.steps, problem.batch):
+            network.train_epoch(X[rows], Y[rows], problem.batch)
+
+    return Run(clocked(train_epoch, orders), (network.coefs_, network.intercepts_))
 
 
 def openblas_cores() -> set[str]:
@@ -266,8 +294,8 @@ def run_torch(n_threads: int, problem: Problem, X: np.ndarray, y: np.ndarray) ->
 
 
 @cache
-def jax_epoch(loss_name: str, gather_first: bool) -> Callable:
-    """epoch(state, X, y, order, rates) -> state, compiled; state is (weights, m, v), order is (steps, batch)."""
+def jax_step(loss_name: str) -> Callable:
+    """step(state, X, y, rate) -> state, to be compiled; state is (weights, m, v)."""
     import jax
     import jax.numpy as jnp
 
@@ -281,31 +309,54 @@ def jax_epoch(loss_name: str, gather_first: bool) -> Callable:
             loss = -jnp.take_along_axis(jax.nn.log_softmax(z), y[:, None], axis=1).sum()
         return (loss + ALPHA / 2 * sum((coef**2).sum() for coef in weights[0])) / len(X)
 
-    def step(state: Any, batch: Any) -> Any:
+    def step(state: Any, X: Any, y: Any, rate: Any) -> Any:
         weights, m, v = state
-        X, y, rate = batch
         gradients = jax.grad(loss)(weights, X, y)
         m = jax.tree.map(lambda m, g: BETA_1 * m + (1 - BETA_1) * g, m, gradients)
         v = jax.tree.map(lambda v, g: BETA_2 * v + (1 - BETA_2) * g**2, v, gradients)
         weights = jax.tree.map(lambda w, m, v: w - rate * m / (jnp.sqrt(v) + EPSILON), weights, m, v)
         return weights, m, v
 
+    return step
+
+
+def jax_rows(numbers: Any, *arrays: Any) -> tuple[Any, ...]:
+    return tuple(array.at[numbers].get(mode="promise_in_bounds") for array in arrays)
+
+
+@cache
+def jax_epoch(loss_name: str, way: str) -> Callable:
+    """epoch(state, X, y, order, rates) -> state, the steps of which are compiled as one or, "by batch", each by itself;
+    order is (steps, batch)."""
+    import jax
+
+    step = jax_step(loss_name)
+
     def epoch(state: Any, X: Any, y: Any, order: Any, rates: Any) -> Any:
-        def rows(numbers: Any) -> tuple[Any, Any]:
-            return tuple(array.at[numbers].get(mode="promise_in_bounds") for array in (X, y))
+        if way == "first":
+            return jax.lax.scan(lambda s, b: (step(s, *b), None), state, (*jax_rows(order, X, y), rates))[0]
+        return jax.lax.scan(lambda s, b: (step(s, *jax_rows(b[0], X, y), b[1]), None), state, (order, rates))[0]
 
-        if gather_first:
-            return jax.lax.scan(lambda s, batch: (step(s, batch), None), state, (*rows(order), rates))[0]
-        return jax.lax.scan(lambda s, batch: (step(s, (*rows(batch[0]), batch[1])), None), state, (order, rates))[0]
+    def one(state: Any, X: Any, y: Any, numbers: Any, rate: Any) -> Any:
+        return step(state, *jax_rows(numbers, X, y), rate)
 
-    return jax.jit(epoch, donate_argnums=0)
+    if way != "by batch":
+        return jax.jit(epoch, donate_argnums=0)
+    compiled = jax.jit(one, donate_argnums=0)
+
+    def by_batch(state: Any, X: Any, y: Any, order: Any, rates: Any) -> Any:
+        for numbers, rate in zip(order, rates, strict=True):
+            state = compiled(state, X, y, numbers, rate)
+        return state
+
+    return by_batch
 
 
-def run_jax(gather_first: bool, problem: Problem, X: np.ndarray, y: np.ndarray) -> Run:
+def run_jax(way: str, problem: Problem, X: np.ndarray, y: np.ndarray) -> Run:
     import jax
     import jax.numpy as jnp
 
-    epoch = jax_epoch(problem.loss, gather_first)
+    epoch = jax_epoch(problem.loss, way)
     start, orders = draws(problem)
     weights = jax.tree.map(lambda w: jnp.array(w, X.dtype), start)
     state = (weights, jax.tree.map(jnp.zeros_like, weights), jax.tree.map(jnp.zeros_like, weights))
@@ -326,9 +377,13 @@ def run_jax(gather_first: bool, problem: Problem, X: np.ndarray, y: np.ndarray) 
 # ---- measuring -------------------------------------------------------------------------------------------------------
 
 
-def systems() -> dict[str, Callable[[Problem, np.ndarray, np.ndarray], Run]]:
+def systems(by_batch: bool) -> dict[str, Callable[[Problem, np.ndarray, np.ndarray], Run]]:
     """The systems that can be run here, by label."""
-    found: dict[str, Callable] = {"nnfast": partial(run_estimator, nnfast), "scikit-learn": run_sklearn}
+    run = run_partial_fit if by_batch else run_estimator
+    run_sklearn = partial(run, sklearn.neural_network)
+    found: dict[str, Callable] = {"nnfast": partial(run, nnfast), "scikit-learn": run_sklearn}
+    if by_batch:
+        found["nnfast.MLP"] = run_network
     if worker := skylakex_worker():
         found["sklearn SkylakeX"] = lambda *task: worker.submit(run_sklearn, *task).result()
     if importable("PyTorch", "torch"):
@@ -337,8 +392,8 @@ def systems() -> dict[str, Callable[[Problem, np.ndarray, np.ndarray], Run]]:
         for n_threads in sorted({1, torch.get_num_threads()}):
             found[f"PyTorch, threads: {n_threads}"] = partial(run_torch, n_threads)
     if jax_importable():
-        found["JAX, rows gathered: in each step"] = partial(run_jax, False)
-        found["JAX, rows gathered: first"] = partial(run_jax, True)
+        for way in ("by batch",) if by_batch else ("in each step", "first"):
+            found[f"JAX, rows gathered: {way}"] = partial(run_jax, way)
     return found
 
 
@@ -372,9 +427,10 @@ def main() -> int:
     parser.add_argument(
         "--steps", type=int, metavar="N", help="steps of an epoch, for a quick look (default: by network)"
     )
+    parser.add_argument("--by-batch", action="store_true", help="a call for each batch, in place of one for all epochs")
     options = parser.parse_args()
 
-    contestants = systems()
+    contestants = systems(options.by_batch)
     machine = describe(["nnfast", "numpy", "scipy", "scikit-learn", "torch", "jax"])
     rows = (
         measure(

@@ -48,8 +48,9 @@ def assert_same(one, other, place="model"):
     """Equal to the last bit, and of the same types, all the way down."""
     assert type(one) is type(other), place
     if isinstance(one, (Kept, LabelBinarizer, _ColumnsBinarizer)):
-        # A plan is an empty one, and Average gets its network when training goes on.
-        mine, others = ({n: v for n, v in vars(x).items() if n not in ("_plan", "_idle", "network")} for x in (one, other))
+        # Plans and engines are not kept, and Average gets its network when training goes on.
+        omitted = ("_plan", "_idle", "network")
+        mine, others = ({n: v for n, v in vars(x).items() if n not in omitted} for x in (one, other))
         assert_same(mine, others, f"{place} {type(one).__name__}")
     elif isinstance(one, dict):
         assert list(one) == list(other) or one.keys() == other.keys(), place

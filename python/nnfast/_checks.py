@@ -90,6 +90,15 @@ def are_among(y: Array, classes: Array) -> bool:
     return bool((classes.take(np.searchsorted(classes, y), mode="clip") == y).all())
 
 
+def is_same(classes: Any, known: Array) -> bool:
+    """Whether these are the classes that are known, in order and of their type; others may come to the same."""
+    try:
+        given = np.asarray(classes)
+    except ValueError:  # columns of several lengths
+        return False
+    return given.dtype == known.dtype and np.array_equal(given, known)
+
+
 def label_binarizer(y: Array) -> LabelBinarizer:
     """A LabelBinarizer that is fitted to y."""
     binarizer = LabelBinarizer()

@@ -17,7 +17,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 
 from nnfast import ops
 from nnfast._base import BaseMLP
-from nnfast._checks import are_among, label_binarizer, labels_of
+from nnfast._checks import are_among, is_same, label_binarizer, labels_of
 from nnfast._network import MLP
 from nnfast._outputs import as_labels, check_classes
 from nnfast._rows import Array
@@ -745,6 +745,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _learn_classes(self, classes: Any, y: Any) -> None:
         """Take in the `classes` of the first partial_fit, or check that later ones are the same."""
         known = getattr(self, "classes_", None)
+        if isinstance(known, np.ndarray) and (classes is None or is_same(classes, known)):
+            return
         columns = isinstance(classes, (list, tuple)) and len(classes) > 0 and all(np.ndim(c) == 1 for c in classes)
         if isinstance(known, list) or (known is None and columns):
             binarizer = _ColumnsBinarizer()
