@@ -25,7 +25,7 @@ from typing import Any, ClassVar, NotRequired, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult, minimize
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context, is_classifier
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.utils import check_random_state, column_or_1d
@@ -392,7 +392,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
             rows = None
             if self.early_stopping and held_out is None:
                 # As in scikit-learn, only a single output is stratified: three or more classes have a column each.
-                stratify = Y if is_classifier(self) and Y.shape[1] == 1 else None
+                stratify = Y if isinstance(self, ClassifierMixin) and Y.shape[1] == 1 else None
                 rows, held_out = hold_out(X, Y, weights, self.validation_fraction, rng, stratify)
             judges = None if held_out is None else _sample(network.dtype, *held_out)
             learned = _sample(network.dtype, X, self._training_target(Y), weights)
@@ -410,7 +410,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
 
     def _check_data(self, X: Any, y: Any, reset: bool, dtype: Any) -> tuple[Any, Array]:
         """X and y, as `check_data` gives them; a column of y is a vector."""
-        numeric = not is_classifier(self)
+        numeric = not isinstance(self, ClassifierMixin)
         X, y = check_data(self, X, y, dtype=dtype, reset=reset, multi_output=True, y_numeric=numeric)
         return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
@@ -439,7 +439,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
     def _hidden_layer_sizes(self) -> list[int]:
         sizes = self.hidden_layer_sizes
         sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-        if np.any(np.array(sizes) <= 0):
+        if any(size <= 0 for size in sizes):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         return [index(size) for size in sizes]
 

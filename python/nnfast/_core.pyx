@@ -572,6 +572,7 @@ cdef class _Description:
     cdef int *activations
     cdef double *arguments
     cdef void **pointers  # 2 n_layers: room for the parameters of one call
+    cdef list names  # 2 n_layers: of those
     cdef str format
 
     def __cinit__(self, str format, sizes, activations, groups, int n_threads):
@@ -581,6 +582,7 @@ cdef class _Description:
         if format not in ("f", "d"):
             raise ValueError(f"unknown element format {format!r}")
         self.format = format
+        self.names = [f"{part}[{l}]" for part in ("coefs", "intercepts") for l in range(n_layers)]
         self.sizes = <nnf_index *>PyMem_Calloc(n_layers + 1, sizeof(nnf_index))
         self.activations = <int *>PyMem_Calloc(n_layers, sizeof(int))
         self.arguments = <double *>PyMem_Calloc(n_layers, sizeof(double))
@@ -632,15 +634,17 @@ cdef class _Description:
             raise ValueError(f"expected {n_layers} weight matrices and as many intercept vectors")
         views = []
         for l in range(n_layers):
-            view = _view(coefs[l], f"coefs[{l}]", self.format, 2, writable)
-            _require_shape(view, f"coefs[{l}]", self.sizes[l], self.sizes[l + 1])
-            _require_contiguous(view, f"coefs[{l}]")
+            name = self.names[l]
+            view = _view(coefs[l], name, self.format, 2, writable)
+            _require_shape(view, name, self.sizes[l], self.sizes[l + 1])
+            _require_contiguous(view, name)
             self.pointers[l] = view.buffer.buf
             views.append(view)
         for l in range(n_layers):
-            view = _view(intercepts[l], f"intercepts[{l}]", self.format, 1, writable)
-            _require_shape(view, f"intercepts[{l}]", self.sizes[l + 1])
-            _require_contiguous(view, f"intercepts[{l}]")
+            name = self.names[n_layers + l]
+            view = _view(intercepts[l], name, self.format, 1, writable)
+            _require_shape(view, name, self.sizes[l + 1])
+            _require_contiguous(view, name)
             self.pointers[n_layers + l] = view.buffer.buf
             views.append(view)
         return views
