@@ -113,15 +113,16 @@ needs_native = pytest.mark.skipif(
 
 
 @needs_native
-def test_bench_train(tmp_path):
-    file = tmp_path / "results.json"
-    output = run("-m", "bench.train", "--sizes", "8-16-1:32", "--steps", 4, "--repeats", 1, "--json", file)
+@pytest.mark.parametrize("systems", [["nnfast", "scikit-learn"], ["nnfast", "nnfast.MLP", "scikit-learn"]], ids=len)
+def test_bench_train(tmp_path, systems):
+    file, options = tmp_path / "results.json", ["--by-batch"] if "nnfast.MLP" in systems else []
+    output = run("-m", "bench.train", "--sizes", "8-16-1:32", "--steps", 4, "--repeats", 1, "--json", file, *options)
     results = json.loads(file.read_text())
     assert results["machine"]["versions"]["nnfast"] == nnfast.__version__
     assert [row["dtype"] for row in results["rows"]] == ["float32", "float64"]
     for row in results["rows"]:
         assert row["valid"]
-        assert {"nnfast", "scikit-learn"} <= row["times"].keys() == row["evidence"]["loss"].keys()
+        assert set(systems) <= row["times"].keys() == row["evidence"]["loss"].keys()
         for times in row["times"].values():
             assert len(times["samples"]) == 5  # six epochs, the first of which is not counted
             assert 0 < times["best"] <= times["low"] <= times["median"] <= times["high"]
