@@ -255,7 +255,7 @@ ARROWS = {
     "_schedules": ({"_kept"}, {"numpy"}),
     "_averaging": ({"_kept", "_network", "_outputs", "_rows"}, {"numpy"}),
     "_callbacks": ({"_rows"}, set()),
-    "_checks": ({"_rows"}, {"numpy", "scipy", "sklearn"}),
+    "_checks": ({"_random", "_rows"}, {"numpy", "scipy", "sklearn"}),
     "_hidden": ({"_checks", "_layers", "_outputs", "_rows"}, {"numpy", "sklearn"}),
     "_resuming": ({"_kept", "_rows"}, {"numpy"}),
     "_base": (

@@ -8,6 +8,7 @@ import pytest
 from scipy import sparse
 from sklearn import config_context
 from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import check_random_state, compute_class_weight
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import validate_data
 
@@ -213,6 +214,50 @@ def test_labels(target):
         assert_same(found[0].transform(y), expected[0].transform(y))
     else:
         assert_same(found[0], expected[0])
+
+
+CLASSES = {
+    "int64": np.arange(3),
+    "fewer": np.arange(2),
+    "more": np.arange(-2, 9),
+    "uint8": np.arange(3, dtype=np.uint8),
+    "bool": np.array([False, True]),
+    "strings": np.array(["a", "b", "c"]),
+}
+
+
+@pytest.mark.parametrize("classes", CLASSES)
+@pytest.mark.parametrize("target", ["int64", "uint8", "bool", "floats", "strings", "negative", "one label"])
+def test_classes(target, classes):
+    """Weights of the classes; and whether labels and classes are known, if only where that can be told at once."""
+    y, classes = TARGETS[target], CLASSES[classes]
+    for weight in (None, "balanced", {0: 2.0}):
+        expected = outcome(compute_class_weight, weight, classes=classes, y=y)
+        assert_same(outcome(_checks.weights_of_classes, weight, classes, y), expected)
+    among = not set(y.tolist()) - set(classes.tolist())
+    assert _checks.are_among(y, classes) == (among and y.dtype == classes.dtype and y.dtype.kind in "biu")
+    labels = np.unique(y)
+    same = labels.dtype == classes.dtype and labels.tolist() == classes.tolist()
+    assert _checks.is_same(labels, classes) == same
+    assert not _checks.is_same([[0], [1, 2]], classes)
+
+
+SEEDS = [0, 2**32 - 1, np.int64(7), np.uint8(7), True, None, np.random, np.random.RandomState(5)]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_generators(seed):
+    ours, theirs = _checks.generator(seed), check_random_state(seed)
+    assert type(ours) is np.random.RandomState
+    assert (ours is theirs) == (type(seed) not in (int, bool, np.int64, np.uint8))
+    np.testing.assert_equal(ours.get_state(legacy=False), theirs.get_state(legacy=False))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.0, "one", np.random.default_rng(0)])
+def test_no_generators(seed):
+    found, expected = outcome(_checks.generator, seed), outcome(check_random_state, seed)
+    assert found == expected
+    assert found[0][0] is ValueError
 
 
 def test_plain_arrays_are_not_checked_twice(monkeypatch):

@@ -28,7 +28,7 @@ from scipy.optimize import OptimizeResult, minimize
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring, get_scorer_names
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import Interval, InvalidParameterError, Options, RealNotInt, StrOptions
 from sklearn.utils.fixes import parse_version, sp_version
 from sklearn.utils.optimize import _check_optimize_result
@@ -36,13 +36,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from nnfast._averaging import Average, average_for
 from nnfast._callbacks import Tasks
-from nnfast._checks import check_data, check_rows
+from nnfast._checks import check_data, check_rows, generator
 from nnfast._hidden import HiddenLayers
 from nnfast._kept import Kept, check_feature_names
 from nnfast._layers import HIDDEN_ACTIVATIONS, INITS, Activation, check_weights, hidden_activations, hidden_dropout
 from nnfast._network import MLP, STOCHASTIC_SOLVERS
 from nnfast._outputs import Plan, both_classes, forward
-from nnfast._random import reshuffle, seeded
+from nnfast._random import reshuffle
 from nnfast._resuming import Attempt, Mark, Unfinished
 from nnfast._rows import Array, SparseRows, are_finite, as_rows, dense_rows
 from nnfast._schedules import NAMES, ConstantRate, schedule_for
@@ -355,8 +355,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
 
         # One generator for the whole fit; the draws are the weights, unless they are given, then the validation split,
         # then the row orders.
-        seed = self.random_state
-        rng = resumed.rng() if resumed is not None else seeded(seed) if type(seed) is int else check_random_state(seed)
+        rng = generator(self.random_state) if resumed is None else resumed.rng()
         layer_sizes = [X.shape[1], *hidden_layer_sizes, Y.shape[1]]
         if afresh:
             first = {"init": self.init} if isinstance(self.init, str) else {"start": _arrays(self.init, layer_sizes)}

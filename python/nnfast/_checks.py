@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import DTypeLike
 from scipy.sparse import csr_array, csr_matrix, issparse
 from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import check_random_state, compute_class_weight
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import validate_data
 
+from nnfast._random import seeded
 from nnfast._rows import FORMATS, Array, is_sound
 
 # Plain ones; their subclasses may mean something else.
@@ -88,6 +90,19 @@ def are_among(y: Array, classes: Array) -> bool:
     if not (_are_whole(y) and y.dtype == classes.dtype):
         return False
     return bool((classes.take(np.searchsorted(classes, y), mode="clip") == y).all())
+
+
+def weights_of_classes(class_weight: Any, classes: Array, y: Array) -> Array:
+    """The weight of each class, (n_classes,); ValueError when there are others in y."""
+    if class_weight is None and are_among(y, classes):
+        return np.ones(len(classes))
+    return compute_class_weight(class_weight, classes=classes, y=y)
+
+
+def generator(random_state: Any) -> np.random.RandomState:
+    """That of an estimator with this parameter."""
+    whole = isinstance(random_state, (int, np.integer))
+    return seeded(int(random_state)) if whole else check_random_state(random_state)
 
 
 def is_same(classes: Any, known: Array) -> bool:

@@ -19,14 +19,13 @@ from scipy.sparse import csr_array, issparse, sparray, spmatrix
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import StratifiedShuffleSplit
-from sklearn.utils import check_random_state, compute_class_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.multiclass import _check_partial_fit_first_call, unique_labels
 from sklearn.utils.validation import check_is_fitted
 
 from nnfast import _core, ops
-from nnfast._checks import check_data, check_rows, check_target, labels_of
+from nnfast._checks import check_data, check_rows, check_target, generator, is_same, labels_of, weights_of_classes
 from nnfast._kept import Kept, check_feature_names
 from nnfast._outputs import check_classes
 from nnfast._resuming import Attempt
@@ -238,7 +237,7 @@ class _Training:
         """
         estimator, rule = self.estimator, self.rule
         dtype = self.X.dtype
-        random = check_random_state(random_state)
+        random = generator(random_state)
         random.randint(1, MAX_SEED)  # scikit-learn draws it for its data set, and does not use it here
         if held_out is None:
             held_out = self.split(positive)
@@ -621,9 +620,10 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
         if fresh:
             classes = labels_of(classes)
         else:
-            _check_partial_fit_first_call(self, classes)
+            if reset or not (classes is None or is_same(classes, self.classes_)):
+                _check_partial_fit_first_call(self, classes)
             classes = self.classes_
-        class_weights = compute_class_weight(self.class_weight, classes=classes, y=y)
+        class_weights = weights_of_classes(self.class_weight, classes, y)
         # All-zero weights get a more telling error from the validation split.
         sample_weight = check_sample_weight(sample_weight, X, dtype=X.dtype, allow_all_zero=self.early_stopping)
         kept = None
@@ -660,7 +660,7 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
             # two estimators that are fitted at once one may meet the filters of the other.
             # The seeds are drawn here: threads that shared one generator would draw in any order.
             held_out = training.split(y)
-            seeds = check_random_state(self.random_state).randint(MAX_SEED, size=len(classes))
+            seeds = generator(self.random_state).randint(MAX_SEED, size=len(classes))
             results = Parallel(n_jobs=self.n_jobs, verbose=self.verbose, require="sharedmem")(
                 delayed(training.run)(
                     coef[i],

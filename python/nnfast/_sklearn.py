@@ -36,6 +36,8 @@ _ANY = (
 
 def check_sample_weight(sample_weight: Any, X: Any, dtype: Any = None, allow_all_zero: bool = False) -> np.ndarray:
     """The weights as floats, (n_samples,), all 1 for None. Refuses in every release what 1.9 does."""
+    if sample_weight is None and dtype in (np.float32, np.float64):
+        return np.ones(X.shape[0], dtype)
     checked = _check_sample_weight(sample_weight, X, dtype=dtype, **_ANY)
     if not allow_all_zero and not checked.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")
