@@ -186,13 +186,18 @@ def run_partial_fit(module: Any, problem: Problem, X: np.ndarray, y: np.ndarray)
     return Run(clocked(train_epoch, orders), (estimator.coefs_, estimator.intercepts_))
 
 
+def run_sklearn(run: Callable, problem: Problem, X: np.ndarray, y: np.ndarray) -> Run:
+    return run(sklearn.neural_network, problem, X, y)
+
+
 def run_network(problem: Problem, X: np.ndarray, y: np.ndarray) -> Run:
     start, orders = draws(problem)
     network = nnfast.MLP(
         problem.sizes, loss=problem.loss, alpha=ALPHA, learning_rate_init=RATE, dtype=X.dtype, start=start
     )
-    Y = y if problem.loss == "squared_error" else np.equal.outer(y, [1] if problem.loss != "log_loss" else np.unique(y))
-    Y = Y.astype(X.dtype)
+    Y = y
+    if problem.loss != "squared_error":  # one output is for the second of two classes
+        Y = np.equal.outer(y, np.unique(y)[-problem.sizes[-1] :]).astype(X.dtype)
 
     def train_epoch(order: np.ndarray) -> None:
         for rows in order.reshape(problem.steps, problem.batch):
@@ -380,12 +385,12 @@ def run_jax(way: str, problem: Problem, X: np.ndarray, y: np.ndarray) -> Run:
 def systems(by_batch: bool) -> dict[str, Callable[[Problem, np.ndarray, np.ndarray], Run]]:
     """The systems that can be run here, by label."""
     run = run_partial_fit if by_batch else run_estimator
-    run_sklearn = partial(run, sklearn.neural_network)
-    found: dict[str, Callable] = {"nnfast": partial(run, nnfast), "scikit-learn": run_sklearn}
+    run_scikit_learn = partial(run_sklearn, run)  # can be sent to a process
+    found: dict[str, Callable] = {"nnfast": partial(run, nnfast), "scikit-learn": run_scikit_learn}
     if by_batch:
         found["nnfast.MLP"] = run_network
     if worker := skylakex_worker():
-        found["sklearn SkylakeX"] = lambda *task: worker.submit(run_sklearn, *task).result()
+        found["sklearn SkylakeX"] = lambda *task: worker.submit(run_scikit_learn, *task).result()
     if importable("PyTorch", "torch"):
         import torch
 

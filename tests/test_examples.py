@@ -170,12 +170,13 @@ def test_a_row_is_void_when_losses_differ(monkeypatch):
     from bench import measure, train
 
     def wrong(*task):
-        result = train.run_sklearn(*task)
+        result = right(*task)
         coefs, intercepts = result.weights
         return result._replace(weights=([1.01 * coef for coef in coefs], intercepts))
 
+    right = partial(train.run_sklearn, train.run_estimator)
     monkeypatch.setattr(measure, "REST", 0)
     problem = train.PROBLEMS[0]._replace(steps=4)
-    row = train.measure(problem, "float32", {"nnfast": wrong, "scikit-learn": train.run_sklearn}, repeats=1, peak=1)
+    row = train.measure(problem, "float32", {"nnfast": wrong, "scikit-learn": right}, repeats=1, peak=1)
     assert not row["valid"]
     assert "void" in measure.line(row, ["nnfast", "scikit-learn"])
