@@ -7,12 +7,14 @@ import pandas as pd
 import pytest
 from scipy import sparse
 from sklearn import config_context
+from sklearn.base import BaseEstimator
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_random_state, compute_class_weight
+from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import validate_data
 
-from nnfast import MLPClassifier, Perceptron, _checks
+from nnfast import MLPClassifier, MLPRegressor, Perceptron, _checks
 
 X = np.random.default_rng(0).standard_normal((6, 4))
 PACKED = np.zeros(6, [("", "b"), ("x", "f8", 4)])["x"]  # elements at odd addresses
@@ -214,6 +216,58 @@ def test_labels(target):
         assert_same(found[0].transform(y), expected[0].transform(y))
     else:
         assert_same(found[0], expected[0])
+
+
+VALUES = [
+    None,
+    True,
+    1,
+    1.0,
+    np.float64(1),
+    0,
+    -0.0,
+    -1,
+    2**70,
+    np.nan,
+    np.inf,
+    "adam",
+    "auto",
+    np.str_("auto"),
+    "no",
+    (5,),
+]
+VALUES += [(0.5, "x"), [5], [], {}, np.ones(2), len, np.random.RandomState(0), object()]
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor, Perceptron])
+def test_parameters(kind):
+    """Twice, since what has passed is remembered."""
+    for name in kind().get_params():
+        for value in VALUES + VALUES:
+            model = kind().set_params(**{name: value})
+            found = outcome(_checks.check_parameters, model)
+            assert found == outcome(BaseEstimator._validate_params, model), (name, value)
+
+
+def test_parameters_that_have_passed_are_not_checked_again(monkeypatch):
+    _checks.check_parameters(MLPClassifier(alpha=0.125))
+    asked = []
+    monkeypatch.setattr(_checks, "validate_parameter_constraints", lambda _, values, name: asked.append(values))
+    _checks.check_parameters(MLPClassifier(alpha=0.125))
+    assert asked == [{"hidden_layer_sizes": (100,)}]  # not of a type that is remembered
+    _checks.check_parameters(MLPClassifier(alpha=np.float64(0.125)))
+    assert {"alpha": 0.125} in asked
+
+
+def test_a_parameter_of_a_subclass():
+    class Named(MLPClassifier):
+        def __init__(self, name=None, alpha=0.1):
+            super().__init__(alpha=alpha)
+            self.name = name
+
+    _checks.check_parameters(Named(name={}))
+    with pytest.raises(InvalidParameterError, match="of Named must be a float"):
+        _checks.check_parameters(Named(alpha=-1.0))
 
 
 CLASSES = {

@@ -36,7 +36,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from nnfast._averaging import Average, average_for
 from nnfast._callbacks import Tasks
-from nnfast._checks import check_data, check_rows, generator
+from nnfast._checks import check_data, check_parameters, check_rows, generator
 from nnfast._hidden import HiddenLayers
 from nnfast._kept import Kept, check_feature_names
 from nnfast._layers import HIDDEN_ACTIVATIONS, INITS, Activation, check_weights, hidden_activations, hidden_dropout
@@ -406,6 +406,9 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
             )
         if tasks is not None:
             tasks.finish()
+
+    def _validate_params(self) -> None:
+        check_parameters(self)
 
     def _check_data(self, X: Any, y: Any, reset: bool, dtype: Any) -> tuple[Any, Array]:
         """X and y, as `check_data` gives them; a column of y is a vector."""

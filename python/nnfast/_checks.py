@@ -1,4 +1,5 @@
-"""scikit-learn's checks of X and y, left out for plain arrays, in which they would find and change nothing.
+"""scikit-learn's checks of X, y and parameters, left out where they would find and change nothing: of plain arrays and
+of values that have passed before.
 
 They take 0.2 ms for X, 0.4 for X and y, 1.2 for labels (Zen 3). In as much time a network of 20-64-64-1 predicts 1,000
 rows, and 8-16-1 takes hundreds of steps.
@@ -7,13 +8,16 @@ rows, and 8-16-1 takes hundreds of steps.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 from scipy.sparse import csr_array, csr_matrix, issparse
+from sklearn.base import BaseEstimator
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_random_state, compute_class_weight
+from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import validate_data
 
@@ -22,6 +26,29 @@ from nnfast._rows import FORMATS, Array, is_sound
 
 # Plain ones; their subclasses may mean something else.
 _MATRICES = np.ndarray, csr_array, csr_matrix
+
+
+# And parameters that nobody can change but by putting another one in their place.
+_VALUES = str, int, float, bool, type(None)
+
+
+@cache
+def _parameter_names(kind: type[BaseEstimator]) -> list[str]:
+    return kind._get_param_names()
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _check_value(kind: type[BaseEstimator], name: str, value: Any) -> None:
+    """Asked once for each value that passes; an error is not remembered."""
+    validate_parameter_constraints(kind._parameter_constraints, {name: value}, kind.__name__)
+
+
+def check_parameters(estimator: Any) -> None:
+    """What BaseEstimator._validate_params does, in a tenth of its 0.24 ms: most values are defaults."""
+    kind: Any = type(estimator)
+    for name in _parameter_names(kind):
+        value = getattr(estimator, name)
+        (_check_value if type(value) in _VALUES else _check_value.__wrapped__)(kind, name, value)
 
 
 def _is_plain_matrix(X: Any) -> bool:

@@ -25,7 +25,16 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, unique_label
 from sklearn.utils.validation import check_is_fitted
 
 from nnfast import _core, ops
-from nnfast._checks import check_data, check_rows, check_target, generator, is_same, labels_of, weights_of_classes
+from nnfast._checks import (
+    check_data,
+    check_parameters,
+    check_rows,
+    check_target,
+    generator,
+    is_same,
+    labels_of,
+    weights_of_classes,
+)
 from nnfast._kept import Kept, check_feature_names
 from nnfast._outputs import check_classes
 from nnfast._resuming import Attempt
@@ -520,6 +529,9 @@ class Perceptron(ClassifierMixin, Kept, BaseEstimator):
         self.warm_start = warm_start
         self.activation = activation
         self.average = average
+
+    def _validate_params(self) -> None:
+        check_parameters(self)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, coef_init: Any = None, intercept_init: Any = None, sample_weight: Any = None) -> Self:
