@@ -218,25 +218,8 @@ def test_labels(target):
         assert_same(found[0], expected[0])
 
 
-VALUES = [
-    None,
-    True,
-    1,
-    1.0,
-    np.float64(1),
-    0,
-    -0.0,
-    -1,
-    2**70,
-    np.nan,
-    np.inf,
-    "adam",
-    "auto",
-    np.str_("auto"),
-    "no",
-    (5,),
-]
-VALUES += [(0.5, "x"), [5], [], {}, np.ones(2), len, np.random.RandomState(0), object()]
+VALUES = [None, True, 1, 1.0, np.float64(1), 0, -0.0, -1, 2**70, np.nan, np.inf, "adam", "auto", np.str_("auto")]
+VALUES += ["no", (5,), (0.5, "x"), [5], [], {}, np.ones(2), len, np.random.RandomState(0), object()]
 
 
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor, Perceptron])
