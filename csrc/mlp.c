@@ -409,8 +409,8 @@ static void store_few(const nnf_kernels *kernels, const nnf_layer *layer, const 
                    kernels->size);
 }
 
-/* A part of the parameters on its way in or out, by all threads: they lie beyond the caches, and two threads take 0.6
- * of the time of one. */
+/* A part of the parameters on its way in or out, by all threads: where they lie beyond the nearest caches two threads
+ * take 0.5 to 0.75 of the time of one (784-512-512-10, Zen 3). */
 typedef struct transfer {
     const nnf_network *network;
     nnf_part part;
@@ -457,7 +457,7 @@ static void store_work(void *context, nnf_team *team, int thread, int n_threads)
     }
 }
 
-/* For a weight, as many floating-point operations as it pays to share for in the nanosecond that it takes. */
+/* What a weight counts for when a team is chosen, in floating-point operations: it takes about a nanosecond. */
 static const double flop_of_transfer = 32;
 
 static void transfer_by_all(nnf_work *work, transfer *job)

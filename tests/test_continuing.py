@@ -386,6 +386,19 @@ def test_an_engine_is_kept_for_as_many_rows_as_it_has_room_for(engines):
     assert len(engines) == 3
 
 
+def test_an_engine_of_another_instruction_set_is_not_gone_on_with(engines):
+    _, X, Y = problem("outputs")
+    network = MLP((X.shape[1], 8, 3), random_state=0)
+    before = _core.active_isa()
+    try:
+        for isa in ("scalar", before, before):
+            _core.select_isa(isa)
+            network.train_epoch(X, Y, 32)
+    finally:
+        _core.select_isa(before)
+    assert len(engines) == (1 if before == "scalar" else 2)
+
+
 def test_shallow_copies_of_a_network_go_their_own_ways():
     """They share the engine that is kept, whose optimizer state is that of one of them."""
     _, X, Y = problem("outputs")

@@ -44,7 +44,7 @@ def _check_value(kind: type[BaseEstimator], name: str, value: Any) -> None:
 
 
 def check_parameters(estimator: Any) -> None:
-    """What BaseEstimator._validate_params does, in a tenth of its 0.24 ms: most values are defaults."""
+    """What BaseEstimator._validate_params does; in a tenth of its 0.24 ms, as most values have passed before."""
     kind: Any = type(estimator)
     for name in _parameter_names(kind):
         value = getattr(estimator, name)

@@ -6,7 +6,7 @@ It knows the network as a type only: `nnfast._network` imports this file.
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +31,10 @@ class Progress(NamedTuple):
     steps: int = 0
 
 
+# What an engine was made with, and for which instruction set.
+Kind: TypeAlias = tuple[dict[str, Any], str]
+
+
 class Idle:
     """The engine of a network between two visits of training, for the next to go on with.
 
@@ -42,24 +46,24 @@ class Idle:
     MOST = 1 << 25
 
     def __init__(self) -> None:
-        # None or one: the engine, its rates, what it was made with, and whose optimizer state it holds.
-        self._engines: list[tuple[_core.Network, KnownRates, dict[str, Any], object]] = []
+        # None or one: the engine, its rates, its kind, and whose optimizer state it holds.
+        self._engines: list[tuple[_core.Network, KnownRates, Kind, object]] = []
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Idle, ()
 
-    def take(self, settings: dict[str, Any], max_batch: int, state: object) -> tuple[_core.Network, KnownRates] | None:
+    def take(self, kind: Kind, max_batch: int, state: object) -> tuple[_core.Network, KnownRates] | None:
         """The engine and its rates, if they are of this kind and state, and have room for so many rows."""
         try:
-            engine, rates, made_with, held = self._engines.pop()
+            engine, rates, its_kind, held = self._engines.pop()
         except IndexError:
             return None
-        fits = held is state and engine.max_batch >= max_batch and made_with == settings
+        fits = held is state and engine.max_batch >= max_batch and its_kind == kind
         return (engine, rates) if fits else None
 
-    def give(self, engine: _core.Network, rates: KnownRates, settings: dict[str, Any], state: object) -> None:
+    def give(self, engine: _core.Network, rates: KnownRates, kind: Kind, state: object) -> None:
         """Keep them: the engine holds this optimizer state, which nobody changes from now on."""
-        self._engines[:] = [(engine, rates, settings, state)]
+        self._engines[:] = [(engine, rates, kind, state)]
 
 
 class Training:
@@ -87,10 +91,11 @@ class Training:
     def __enter__(self) -> Self:
         network = self.network
         network._plan = Plan()  # which would hold on to the old weights
-        self._settings = network._engine_settings(self.sparse)
-        known = network._idle.take(self._settings, self.max_batch, network._state)
+        settings = network._engine_settings(self.sparse)
+        self._kind = settings, _core.active_isa()
+        known = network._idle.take(self._kind, self.max_batch, network._state)
         if known is None:
-            engine = _core.Network(**self._settings, max_batch=self.max_batch)
+            engine = _core.Network(**settings, max_batch=self.max_batch)
             known = engine, KnownRates()
             for part, state in zip((_core.STATE_1, _core.STATE_2), network._state, strict=False):
                 engine.load(part, *state)
@@ -111,7 +116,7 @@ class Training:
             self.settle()
         network._state = [self.snapshot(part) for part in (_core.STATE_1, _core.STATE_2)[: network._n_states()]]
         if again:
-            network._idle.give(engine, self._rates, self._settings, network._state)
+            network._idle.give(engine, self._rates, self._kind, network._state)
 
     def settle(self, weights: tuple[list[Array], list[Array]] | None = None) -> None:
         """Give the network the (coefs, intercepts) that it leaves with: these, or those of now.
