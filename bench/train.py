@@ -298,7 +298,6 @@ def run_torch(n_threads: int, problem: Problem, X: np.ndarray, y: np.ndarray) ->
     return Run(epochs, ([layer.weight.detach().numpy().T for layer in layers], intercepts))
 
 
-@cache
 def jax_step(loss_name: str) -> Callable:
     """step(state, X, y, rate) -> state, to be compiled; state is (weights, m, v)."""
     import jax

@@ -126,6 +126,7 @@ def fits_and_predicts():
         MLPRegressor(hidden_layer_sizes=(9,), max_iter=2, solver="lbfgs"),
         Perceptron(max_iter=2, n_jobs=1),
     ]
+    small = MLP((8, 9, 1), random_state=0)
     network = MLP((8, 200, 200, 1), random_state=0)  # worth several threads for all rows
     big = np.tile(X, (20, 1))
 
@@ -137,6 +138,8 @@ def fits_and_predicts():
         for _ in range(fits // len(models)):
             for model in models:
                 model.fit(X, y)
+            models[0].partial_fit(X, y)
+            small.train_epoch(X, y / 2, 20)
         for _ in range(predictions // 1000):
             network.forward(big)
             for model in models[:2]:

@@ -5,12 +5,14 @@ The gradients that the functions here return are the engine's own to the last bi
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 import scipy.sparse
 
 from estimators import estimator, output, problem
-from nnfast import MLP, _core, ops
+from nnfast import MLP, MLPRegressor, _core, ops
 from nnfast._own_loss import OwnLoss
 
 
@@ -317,3 +319,21 @@ def test_gradients_alone_change_no_weight(l1):
     network.step_backward(np.ones((3, 2)), None, np.ones((3, 2)), 0.0, 0.0, rate=0.1, decay=0.5, learning=False)
     network.store(_core.PARAMETERS, [after], [np.empty(2)])
     assert after.tobytes() == before.tobytes()
+
+
+def test_a_fit_lets_go_of_the_last_one_once_training_has_begun():
+    """Its weights and moments would be three copies of the weights more, through the whole fit."""
+    X = np.random.default_rng(0).standard_normal((20, 4))
+    alive = []
+
+    def squares(y, raw):
+        alive.append([array() is not None for array in last])
+        return ((raw - y) ** 2).sum(axis=1) / 2, raw - y
+
+    last = []
+    model = MLPRegressor(loss=squares, hidden_layer_sizes=(3,), max_iter=1, random_state=0).fit(X, X[:, 0])
+    last += [weakref.ref(array) for array in [*model.coefs_, *model._network._state[0][0]]]
+    alive.clear()
+    model.fit(X, X[:, 0])
+    assert alive
+    assert not any(map(any, alive))

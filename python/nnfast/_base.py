@@ -669,7 +669,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
         converged = interrupted = False
         with network.training(batch_size, isinstance(sample.rows, SparseRows), again=tasks is None) as training:
             judged: Training | Average = training if average is None or not average.begun else average
-            attempt.begun = True
+            attempt.begin()
             try:
                 while self.n_iter_ < self.max_iter:
                     if tasks is not None:
@@ -798,7 +798,7 @@ class BaseMLP(CallbackSupportMixin, HiddenLayers, TransformerMixin, Kept, BaseEs
     def _minimise(self, network: MLP, sample: Sample, tasks: Tasks | None, attempt: Attempt) -> None:
         """Let SciPy's L-BFGS-B find the weights; what cuts it short leaves those of the last iteration."""
         objective = Objective(network, sample.rows, sample.Y, sample.weights)
-        attempt.begun = True
+        attempt.begin()
         theta, stopped = objective.start, False
         evaluated, gradient = b"", theta  # the point evaluated last, and the gradient there
         time = perf_counter()

@@ -539,6 +539,9 @@ class MLP(Kept):
     ) -> float:
         """One pass over the data in mini-batches, updating the weights after each.
 
+        The engine's copy of the weights and of the optimizer's state is kept for the next call, which takes half of the
+        time so where a batch is all; a copy of the network is without it.
+
         Parameters
         ----------
         X : array-like or sparse matrix (n, n_in)

@@ -600,6 +600,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         The optimizer's state, ``t_`` and ``loss_curve_`` continue; an int ``random_state`` gives the same order of the
         rows at every call. ``early_stopping=True`` is not supported.
 
+        The engine's copy of the weights and of that state is kept for the next call, which takes half of the time so; a
+        copy of the estimator, or one that is fitted anew, is without it.
+
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)

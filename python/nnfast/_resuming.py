@@ -95,20 +95,23 @@ class Mark:
 
 
 class Attempt:
-    """The block of a fit: an exception gives these objects back the attributes that they came with, unless training has
-    `begun`, which from then on looks after them itself."""
+    """The block of a fit: an exception gives these objects back the attributes that they came with, until training is
+    said to `begin`."""
 
     def __init__(self, *things: Any) -> None:
         self._states = [(one, one.__dict__.copy()) for one in things if one is not None]
-        self.begun = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None and not self.begun:
+        if kind is not None:
             for one, state in self._states:
                 _give_back(one, state)
+
+    def begin(self) -> None:
+        """Training looks after the attributes itself from now on; the weights and moments that they were may go."""
+        self._states = []
 
 
 def _give_back(thing: Any, state: dict[str, Any]) -> None:
