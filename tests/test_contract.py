@@ -281,12 +281,16 @@ def test_gradients_to_the_bit_and_as_the_update_uses_them(isa, dtype):
 # ---- threads ---------------------------------------------------------------------------------------------------------
 
 
+def train(made, decay, X, Y, batch_size, order):
+    steps = -(-len(order) // batch_size)
+    rates = np.full(steps, 0.01)
+    return made.train_epoch(X, Y, order, batch_size, rates, decays=np.full(steps, decay), reaches=rates)
+
+
 def trained(net, X, Y, batch_size, order, n_threads):
     """Bits of everything that two steps leave behind."""
     made = engine(net, batch_size, n_threads=n_threads)
-    steps = -(-len(order) // batch_size)
-    rates, decays = np.full(steps, 0.01), np.full(steps, net.decay)
-    sums = made.train_epoch(X, Y, order, batch_size, rates, decays=decays, reaches=rates)
+    sums = train(made, net.decay, X, Y, batch_size, order)
     return bits([*stored(made, net), np.array(sums), np.array(made.progress)])
 
 
@@ -316,6 +320,7 @@ def test_training_does_not_depend_on_the_number_of_threads(isa, dtype, units, ba
     if sys.platform == "linux":  # a thread for every 2 MFLOP of the first step, one row with one weight being 6
         worth = 1 + 6 * batch_size * sum(coef.size for coef in net.coefs) / 2e6
         assert worth >= 3
+        train(engine(net, batch_size, n_threads=16), net.decay, X, Y, batch_size, order)  # no smaller team comes after
         assert os_threads() >= min(16, int(worth)), "OpenMP never started the threads that were asked for"
 
 

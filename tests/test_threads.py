@@ -2,11 +2,13 @@
 
 What a fork does to threads is in test_processes.py.
 
-The size of a team is counted, not believed: threads are kept, so the operating system's list of them grows by the
-largest team so far, less the calling thread. That, and a limit in the environment, needs a fresh process each time.
+The size of a team is counted, not believed: threads are kept until a smaller team runs, so the operating system's list
+of them grows by the largest team so far, less the calling thread. That, and a limit in the environment, needs a fresh
+process each time.
 """
 
 import ctypes
+import math
 import os
 import re
 import subprocess
@@ -38,12 +40,17 @@ def _restored():
 
 # ---- what runs in a fresh process ------------------------------------------------------------------------------------
 
-COMMON = """
+# A smaller team after the largest would end some of its threads. The copies out have one for every 62,500 weights.
+UNITS = 256 * math.ceil(math.sqrt(CPUS))
+
+COMMON = f"""
 import hashlib, os, sys, threading
 import numpy as np
 import nnfast
 from nnfast import _core, _threads
 from threadpoolctl import threadpool_info, threadpool_limits
+
+UNITS = {UNITS}
 
 def os_threads():
     return len(os.listdir("/proc/self/task"))
@@ -55,10 +62,10 @@ def team():
     return os_threads() - at_start + 1
 
 def train(**parameters):
-    "Bits of a network after two steps of 400 MFLOP each, enough for 200 threads."
+    "Bits of a network after two steps of at least 350 MFLOP each, enough for 175 threads."
     rng = np.random.RandomState(0)
-    net = nnfast.MLP((64, 256, 256, 8), solver="adam", random_state=0, **parameters)
-    net.train_epoch(rng.random_sample((1600, 64)), rng.random_sample((1600, 8)), 800)
+    net = nnfast.MLP((64, UNITS, UNITS, 8), solver="adam", random_state=0, **parameters)
+    net.train_epoch(rng.random_sample((400, 64)), rng.random_sample((400, 8)), 200)
     return hashlib.sha256(b"".join(a.tobytes() for a in net.coefs_ + net.intercepts_)).hexdigest()
 """
 
@@ -106,7 +113,7 @@ import scipy.optimize
 at_start = os_threads()
 X = np.random.RandomState(0).random_sample((800, 64))
 y = X[:, 0] > 0.5
-model = nnfast.{name}(hidden_layer_sizes=(256, 256), batch_size=800, max_iter=1)
+model = nnfast.{name}(hidden_layer_sizes=(UNITS, UNITS), batch_size=800, max_iter=1)
 if {call!r} == "predict":
     model.set_params(n_jobs=1).fit(X, y)
     assert team() == 1
