@@ -66,15 +66,18 @@ void nnf_unpack(const nnf_kernels *kernels, void *B, const void *packed, nnf_ind
 void nnf_pack_transpose(const nnf_kernels *kernels, void *transposed, const void *packed, nnf_index k, nnf_index n,
                         nnf_range rows, nnf_range columns)
 {
-    const nnf_index panel = kernels->panel, j = columns.begin / panel, width = nnf_panel_width(kernels, n, j);
-    const nnf_index n_columns = nnf_min(n, columns.end) - columns.begin;
-    for (nnf_index p = rows.begin, end; p < rows.end; p = end) { /* B^T has its own panels, over p */
-        const nnf_index panel_t = p / panel, width_t = nnf_panel_width(kernels, k, panel_t);
-        end = nnf_min(rows.end, (panel_t + 1) * panel);
-        kernels->transpose(
-            end - p, n_columns,
-            nnf_at(kernels, transposed, panel_t * panel * n + columns.begin * width_t + p % panel), width_t,
-            nnf_at(kernels, packed, j * panel * k + p * width + columns.begin % panel), width);
+    const nnf_index panel = kernels->panel;
+    for (nnf_index c = columns.begin, next; c < nnf_min(n, columns.end); c = next) {
+        const nnf_index j = c / panel, width = nnf_panel_width(kernels, n, j);
+        next = nnf_min(nnf_min(n, columns.end), c + panel);
+        for (nnf_index p = rows.begin, end; p < rows.end; p = end) { /* B^T has its own panels, over p */
+            const nnf_index panel_t = p / panel, width_t = nnf_panel_width(kernels, k, panel_t);
+            end = nnf_min(rows.end, (panel_t + 1) * panel);
+            kernels->transpose(
+                end - p, next - c,
+                nnf_at(kernels, transposed, panel_t * panel * n + c * width_t + p % panel), width_t,
+                nnf_at(kernels, packed, j * panel * k + p * width + c % panel), width);
+        }
     }
 }
 
@@ -105,7 +108,8 @@ static void product_chunk(const nnf_kernels *kernels, const nnf_gemm *g, const n
                           nnf_range panels)
 {
     const bool plain = B->ld != 0;
-    const nnf_index step = plain && g->sparse == NULL ? nnf_columns_at_once(kernels, g->m) : kernels->panel;
+    const bool wide = plain && g->sparse == NULL && g->ldc != 0;
+    const nnf_index step = wide ? nnf_columns_at_once(kernels, g->m) : kernels->panel;
     const nnf_index end = nnf_min(panels.end * kernels->panel, B->n_columns);
     nnf_gemm part = *g;
     part.k = chunk.end - chunk.begin;
@@ -119,7 +123,8 @@ static void product_chunk(const nnf_kernels *kernels, const nnf_gemm *g, const n
         part.b = nnf_at(kernels, B->data, (plain ? first : first * B->n_rows) + chunk.begin * part.ldb);
         if (g->slices != NULL && !plain)
             part.next_b = panel_after(kernels, B, chunk, panels, first / kernels->panel);
-        part.c = nnf_at(kernels, g->c, first);
+        part.ldc = g->ldc != 0 ? g->ldc : nnf_round_up(part.n, kernels->lanes);
+        part.c = nnf_at(kernels, g->c, g->ldc != 0 ? first : first * g->m);
         if (g->start == NNF_FROM_BIAS)
             part.bias = nnf_at(kernels, g->bias, first);
         if (g->epilogue == NNF_DERIVE)

@@ -196,13 +196,14 @@ enum { NNF_ROWS_THAT_PAY_FOR_PACKING = 32 };
 void nnf_unpack(const nnf_kernels *kernels, void *B, const void *packed, nnf_index k, nnf_index n, nnf_range rows);
 
 /* Writes a block of B (k, n), all rows and columns given, into the packed B^T (n, k); both are packed. rows.begin is a
- * multiple of NNF_BLOCK_ROWS, columns.begin of a vector, and the columns are of one panel, its padding included. */
+ * multiple of NNF_BLOCK_ROWS, columns.begin of a vector, and the columns, padding included, are of one panel, or whole
+ * panels. */
 void nnf_pack_transpose(const nnf_kernels *kernels, void *transposed, const void *packed, nnf_index k, nnf_index n,
                         nnf_range rows, nnf_range columns);
 
 /* C = A B for the panels of B in the range, cut into chunks of k that fit the first-level cache. `g` says all but n, b,
- * ldb and b_exact; its c, bias and value point to column 0 of the whole matrix. A transposed B has one panel, and no
- * epilogue but an activation. */
+ * ldb and b_exact; its c, bias and value point to column 0 of the whole matrix. With ldc = 0 C is written in packed
+ * form. A transposed B has one panel, and no epilogue but an activation. */
 void nnf_product(const nnf_kernels *kernels, const nnf_gemm *g, const nnf_operand *B, nnf_range panels);
 
 /* Rows of B that one kernel call reads: a panel of them, 512 x 64 bytes (AVX2) or 512 x 256 (AVX-512), stays in the
@@ -230,12 +231,22 @@ NNF_INLINE nnf_index nnf_block_rows(nnf_index n)
     return blocks < 2 ? NNF_ROW_BLOCK : nnf_round_up((n + blocks - 1) / blocks, 12);
 }
 
+/* How the weights of a layer are cut for their update: into strips of rows, whose inputs, or columns of deltas, are in
+ * slices together, and these into blocks (nnf_block). While a thread goes down the blocks of a strip, one part of the
+ * columns of delta stays in the first-level cache, or in the second with more than NNF_CHUNK samples; and over all
+ * columns the slices of the strip stay in the second. */
+typedef struct nnf_cut {
+    nnf_index strip;         /* rows of a strip, */
+    nnf_index rows, columns; /* and of a block in it; its columns */
+} nnf_cut;
+
 /* One layer of a network in training. The batch has up to max_batch rows. */
 typedef struct nnf_layer {
     nnf_index n_in, n_out;
     bool few;             /* an output layer with few columns, which keeps W as W^T in plain rows */
     nnf_index padded_in;  /* row distance of that W^T */
     nnf_index padded_out; /* stored columns of the packed W */
+    nnf_cut cut;          /* where X is dense */
     nnf_index n_blocks;   /* row blocks of W, NNF_BLOCK_ROWS each */
     nnf_index ld;         /* row distance of `out` and `delta` */
     int activation;
@@ -280,8 +291,7 @@ struct nnf_network {
     void *scratch;                  /* (n_threads) blocks of dW */
     double *chains;                 /* (n_threads) the same in float64; NULL unless max_batch > NNF_CHAIN_ROWS */
     nnf_index scratch_size;         /* elements of one thread's block */
-    nnf_index strip;                /* rows of W whose inputs, or columns of deltas, are in slices together */
-    void *slices;                   /* (n_threads) of them, for one chain of samples */
+    void *slices;                   /* (n_threads) of a strip, for one chain of samples */
     nnf_index slices_size;          /* elements of one thread's */
     nnf_pace pace;
 };
@@ -328,13 +338,15 @@ void nnf_dense_forward(const nnf_kernels *kernels, const nnf_dense *layer, nnf_i
 /* Rows of layer l's input from the row `first` on: the batch, or the layer before. */
 nnf_input nnf_layer_input(const nnf_network *network, int l, nnf_index first);
 
-/* A block of the weights of a layer, which one thread updates at a time: one row block of W and columns of one panel,
- * its padding included; or, with few columns, several row blocks and all columns. */
+/* A block of the weights of a layer, which one thread updates at a time. Its rows begin at a multiple of
+ * NNF_BLOCK_ROWS. Its columns, padding included, are of one panel; or whole panels, where it has all rows, so that they
+ * lie contiguous; or all, where they are few. */
 typedef struct nnf_block {
     nnf_range rows, columns;
 } nnf_block;
 
-/* Where the block lies in each part of the parameters: `rows` rows of n elements with distance ld, from `offset` on. */
+/* Where the block lies in each part of the parameters: `rows` rows of n elements with distance ld, from `offset` on; of
+ * several panels not row by row, but all its elements one after another. */
 typedef struct nnf_place {
     nnf_index offset, rows, n, ld;
 } nnf_place;

@@ -69,11 +69,16 @@ NNF_INLINE void nnf_prefetch_to_write(const void *address)
 /* Sums along a row use this many virtual lanes on every ISA: element j goes to lane j % 16, then one fixed tree. */
 enum { NNF_SUM_LANES = 16 };
 
-/* The weights of a layer are updated in blocks of this many rows, and columns of one panel. A multiple of every tile
- * height (1 .. 6, 8, 12) and of every vector length (1 .. 16). */
+/* Rows of W in one partial sum of a column's squares, which makes it part of the results; after as many, the pattern of
+ * the slices begins again. A multiple of every tile height (1 .. 6, 8, 12) and of every vector length (1 .. 16). */
 enum { NNF_BLOCK_ROWS = 48 };
 
-/* And in blocks of this many rows where there are few columns: whole ones of NNF_BLOCK_ROWS, and whole panels. */
+/* The weights of a layer are updated in blocks, whose dW, of at most so many bytes, is read back from the first-level
+ * cache. They have as many rows as fit, whole times NNF_BLOCK_ROWS, and one panel of columns; or all rows, and as many
+ * panels. So 20-64-64-1 has 3 blocks with AVX2; of 48 rows and one panel it had 13, and steps took 5 to 15 % longer. */
+enum { NNF_BLOCK_BYTES = 16 << 10 };
+
+/* Where there are few columns, blocks of so many rows; whole panels of W^T. */
 enum { NNF_FEW_BLOCK = 4 * NNF_BLOCK_ROWS };
 
 /* Samples in one chain of a sum over samples (dW, db); chains are merged in order in float64. Part of the results. */

@@ -155,6 +155,13 @@ static nnf_index strip_rows(nnf_index n)
     return fit < NNF_BLOCK_ROWS ? NNF_BLOCK_ROWS : nnf_min(fit, NNF_ROW_BLOCK);
 }
 
+/* Blocks of as many rows as fit the scratch, and where these are all, of as many panels. */
+static nnf_cut cut_of(nnf_index scratch_size, nnf_index panel, nnf_index strip, nnf_index n_in)
+{
+    const nnf_index most = scratch_size / panel, rows = nnf_min(strip, most / NNF_BLOCK_ROWS * NNF_BLOCK_ROWS);
+    return (nnf_cut){strip, rows, n_in > rows ? panel : most / n_in * panel};
+}
+
 /* Rows of X that share sets of the caches are copied where so many panels of W meet them. With the copies 1024-16-1
  * takes a fifth longer, 2048-256-10 the same; without them 4096-1024-10 5 % longer. */
 enum { PANELS_WORTH_A_COPY = 32 };
@@ -170,17 +177,23 @@ static void lay_out(nnf_arena *arena, nnf_arena *workspace, const nnf_config *co
     nnf_layer *layers = nnf_take(arena, config->n_layers, 1, sizeof *layers);
     bool drops = false;
     nnf_index most_in = NNF_FEW_COLUMNS;
+    const nnf_index samples = nnf_min(max_batch, NNF_CHAIN_ROWS), strip = strip_rows(samples);
+    const nnf_index scratch_size = NNF_BLOCK_BYTES / (nnf_index)size;
 
     for (int l = 0; l < config->n_layers; l++) {
         const nnf_index n_in = config->sizes[l], n_out = config->sizes[l + 1];
+        const nnf_index padded_out = nnf_round_up(n_out, kernels->lanes);
+        const bool few = l > 0 && l == config->n_layers - 1 && nnf_is_few(n_out);
         most_in = n_in > most_in ? n_in : most_in;
         nnf_layer layer = {
             .n_in = n_in,
             .n_out = n_out,
-            .few = l > 0 && l == config->n_layers - 1 && nnf_is_few(n_out),
+            .few = few,
             .padded_in = nnf_round_up(n_in, kernels->lanes),
-            .padded_out = nnf_round_up(n_out, kernels->lanes),
+            .padded_out = padded_out,
             .n_blocks = (n_in + NNF_BLOCK_ROWS - 1) / NNF_BLOCK_ROWS,
+            .cut = few ? (nnf_cut){n_in, NNF_FEW_BLOCK, padded_out}
+                       : cut_of(scratch_size, kernels->panel, strip, n_in),
             .ld = nnf_row_distance(kernels, n_out),
             .activation = config->activations[l],
             .argument = nnf_argument_of(config, l),
@@ -191,17 +204,17 @@ static void lay_out(nnf_arena *arena, nnf_arena *workspace, const nnf_config *co
             if (!keeps(config, part))
                 continue;
             layer.w[part] = layer.few ? nnf_take(arena, n_out, layer.padded_in, size)
-                                      : nnf_take(arena, n_in, layer.padded_out, size);
-            layer.b[part] = nnf_take(arena, 1, layer.padded_out, size);
+                                      : nnf_take(arena, n_in, padded_out, size);
+            layer.b[part] = nnf_take(arena, 1, padded_out, size);
         }
         if (l > 0 && !layer.few)
             layer.w_transposed = nnf_take(workspace, n_out, layer.padded_in, size);
-        layer.squares = nnf_take(workspace, layer.n_blocks, layer.padded_out, size);
+        layer.squares = nnf_take(workspace, layer.n_blocks, padded_out, size);
         if (config->l1 > 0)
-            layer.sizes = nnf_take(workspace, layer.n_blocks, layer.padded_out, size);
+            layer.sizes = nnf_take(workspace, layer.n_blocks, padded_out, size);
         if (config->clip_norm > 0) {
-            layer.w_gradient_squares = nnf_take(workspace, layer.n_blocks, layer.padded_out, size);
-            layer.b_gradient_squares = nnf_take(workspace, 1, layer.padded_out, size);
+            layer.w_gradient_squares = nnf_take(workspace, layer.n_blocks, padded_out, size);
+            layer.b_gradient_squares = nnf_take(workspace, 1, padded_out, size);
         }
         layer.out = nnf_take(workspace, max_batch, layer.ld, size);
         layer.delta = nnf_take(workspace, max_batch, layer.ld, size);
@@ -212,9 +225,6 @@ static void lay_out(nnf_arena *arena, nnf_arena *workspace, const nnf_config *co
         if (layers != NULL)
             layers[l] = layer;
     }
-    const nnf_index block = NNF_BLOCK_ROWS * kernels->panel, few_block = (nnf_index)NNF_FEW_COLUMNS * NNF_FEW_BLOCK;
-    const nnf_index scratch_size = block > few_block ? block : few_block;
-    const nnf_index samples = nnf_min(max_batch, NNF_CHAIN_ROWS), strip = strip_rows(samples);
     const nnf_index slices_size = nnf_min(most_in, strip) * nnf_slice_depth(samples);
     const nnf_index x_ld = nnf_row_distance(kernels, config->sizes[0]);
     const bool copies_x = nnf_rows_collide(kernels, config->sizes[0])
@@ -252,7 +262,6 @@ static void lay_out(nnf_arena *arena, nnf_arena *workspace, const nnf_config *co
         .scratch = nnf_take(workspace, n_threads, scratch_size, size),
         .chains = max_batch > NNF_CHAIN_ROWS ? nnf_take(workspace, n_threads, scratch_size, sizeof(double)) : NULL,
         .scratch_size = scratch_size,
-        .strip = strip,
         .slices = nnf_take(workspace, n_threads, slices_size, size),
         .slices_size = slices_size,
     };
@@ -350,8 +359,16 @@ nnf_place nnf_place_of(const nnf_network *network, int l, const nnf_block *block
         .offset = j * kernels->panel * layer->n_in + block->rows.begin * width + block->columns.begin % kernels->panel,
         .rows = n_rows,
         .n = n_columns,
-        .ld = width,
+        .ld = n_columns > width ? n_columns : width, /* of several panels: contiguous */
     };
+}
+
+/* Of the n_rows of W from p on, whose sums begin at `out`; of all columns, which are few. */
+static void row_norms(const nnf_kernels *kernels, const nnf_layer *layer, nnf_power power, const void *w, nnf_index p,
+                      nnf_index n_rows, void *out)
+{
+    for (nnf_index j = 0; j < layer->n_out; j++)
+        kernels->row_norm(power, n_rows, nnf_at(kernels, out, j), nnf_at(kernels, w, j * layer->padded_in + p));
 }
 
 void nnf_block_norms(const nnf_network *network, int l, const nnf_block *block, nnf_power power, const void *w,
@@ -359,14 +376,20 @@ void nnf_block_norms(const nnf_network *network, int l, const nnf_block *block, 
 {
     const nnf_kernels *kernels = network->kernels;
     const nnf_layer *layer = &network->layers[l];
-    const nnf_place place = nnf_place_of(network, l, block);
     for (nnf_index p = block->rows.begin; p < block->rows.end; p += NNF_BLOCK_ROWS) {
         const nnf_index n_rows = nnf_min(block->rows.end - p, NNF_BLOCK_ROWS);
-        void *out = nnf_at(kernels, sums, p / NNF_BLOCK_ROWS * layer->padded_out + block->columns.begin);
-        for (nnf_index j = 0; layer->few && j < layer->n_out; j++)
-            kernels->row_norm(power, n_rows, nnf_at(kernels, out, j), nnf_at(kernels, w, j * layer->padded_in + p));
-        if (!layer->few)
-            kernels->column_norms(power, n_rows, place.n, out, nnf_at(kernels, w, place.offset), place.ld);
+        void *out = nnf_at(kernels, sums, p / NNF_BLOCK_ROWS * layer->padded_out);
+        if (layer->few) {
+            row_norms(kernels, layer, power, w, p, n_rows, out);
+            continue;
+        }
+        nnf_block part = {.rows = {p, p + n_rows}, .columns = block->columns};
+        for (; part.columns.begin < block->columns.end; part.columns.begin = part.columns.end) {
+            part.columns.end = nnf_min(block->columns.end, part.columns.begin + kernels->panel);
+            const nnf_place place = nnf_place_of(network, l, &part);
+            kernels->column_norms(power, n_rows, place.n, nnf_at(kernels, out, part.columns.begin),
+                                  nnf_at(kernels, w, place.offset), place.ld);
+        }
     }
 }
 

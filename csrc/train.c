@@ -222,9 +222,9 @@ static void weight_chain(const nnf_network *network, const target *t, nnf_index 
         .slices = t->slices != NULL ? t->slices : slice_samples(network, t->l, rows, begin, end, t->thread),
         .depth = nnf_slice_depth(end - begin),
         .c = dw,
-        .ldc = place.n,
+        .ldc = layer->few ? place.n : 0,
     };
-    nnf_operand B = {.data = delta, .n_rows = end - begin, .n_columns = place.n, .ld = layer->ld};
+    nnf_operand B = {.data = delta, .n_rows = end - begin, .n_columns = columns.end - columns.begin, .ld = layer->ld};
     if (layer->few) { /* dW^T = delta^T in */
         const nnf_layer *below = &network->layers[t->l - 1];
         B.data = nnf_at(kernels, below->out, begin * below->ld + rows.begin);
@@ -359,25 +359,20 @@ static const nnf_sparse_row *find_segments(const nnf_network *network, nnf_range
     return segments;
 }
 
-/* How the weights of a layer are cut. While a thread goes down the row blocks of a strip, one part of the columns of
- * delta stays in the first-level cache, or in the second with more than NNF_CHUNK samples; and over all columns the
- * slices of the strip stay in the second. */
-typedef struct cut {
-    nnf_index strip, rows, columns; /* rows of a strip, rows and columns of a block */
-} cut;
-
-static cut cut_of(const nnf_network *network, int l)
+static nnf_cut cut_of(const nnf_network *network, int l)
 {
-    const nnf_layer *layer = &network->layers[l];
-    if (layer->few)
-        return (cut){layer->n_in, NNF_FEW_BLOCK, layer->padded_out};
-    const bool sparse = l == 0 && network->sparse; /* one block a strip: see find_segments */
-    return (cut){sparse ? NNF_BLOCK_ROWS : network->strip, NNF_BLOCK_ROWS, network->kernels->panel};
+    nnf_cut cut = network->layers[l].cut;
+    if (l == 0 && network->sparse) { /* one block a strip: see find_segments */
+        cut.strip = cut.rows;
+        cut.columns = network->kernels->panel;
+    }
+    return cut;
 }
 
 /* All blocks of all layers stand in one line, each as long as its update takes. A thread owns what lies in its part of
  * the line; a block on a border between two parts is cut there, in whole vectors of columns. */
 typedef struct line {
+    bool whole;        /* there is one thread, which owns it all: of a small network, measuring is 2 % of a step */
     double begin, end; /* of the thread's part */
     double position;   /* where the next block begins */
     double samples;    /* of a batch in dense X, */
@@ -403,7 +398,9 @@ static nnf_index busy_columns(const nnf_layer *layer, nnf_index columns)
 
 static line line_of(const nnf_network *network, const nnf_rows *X, nnf_index batch, int thread, int n_threads)
 {
-    line line = {.samples = (double)batch, .stored = 1};
+    line line = {.whole = n_threads == 1, .samples = (double)batch, .stored = 1};
+    if (line.whole)
+        return line;
     if (network->sparse)
         line.stored = (double)X->n_stored / (double)X->n / (double)network->layers[0].n_in;
     double length = 0;
@@ -432,6 +429,8 @@ static nnf_index border(const nnf_network *network, int l, nnf_range columns, do
 /* The columns of the next block that belong to the thread. */
 static nnf_range own_columns(const nnf_network *network, int l, const nnf_block *block, line *line)
 {
+    if (line->whole)
+        return block->columns;
     const nnf_index rows = block->rows.end - block->rows.begin;
     const double column = (double)(rows + (block->rows.begin == 0 ? WEIGHTS_OF_INTERCEPT : 0))
                           * time_of_weight(network, l, line);
@@ -439,6 +438,32 @@ static nnf_range own_columns(const nnf_network *network, int l, const nnf_block 
     line->position += column * (double)busy_columns(&network->layers[l], block->columns.end - block->columns.begin);
     return (nnf_range){border(network, l, block->columns, column, line->begin - position),
                        border(network, l, block->columns, column, line->end - position)};
+}
+
+/* The first of these columns that can be updated together: whole panels of a block with all rows, or else of one
+ * panel. */
+static nnf_range next_piece(const nnf_network *network, const target *t, nnf_range columns)
+{
+    const nnf_layer *layer = &network->layers[t->l];
+    const nnf_index panel = network->kernels->panel, in_panel = columns.begin % panel;
+    const nnf_index next = nnf_min(columns.end, columns.begin - in_panel + panel);
+    nnf_index end = next;
+    if (in_panel == 0 && t->block.rows.end - t->block.rows.begin == layer->n_in)
+        end = columns.end == layer->padded_out ? columns.end : columns.end / panel * panel;
+    return (nnf_range){columns.begin, end > next ? end : next};
+}
+
+/* Of a block, those of its columns that belong to the thread. */
+static void update_columns(const epoch_job *job, target *t, nnf_range own, const step *s)
+{
+    if (own.begin == t->block.columns.begin && own.end == t->block.columns.end) {
+        update_target(job, t, s);
+        return;
+    }
+    for (; own.begin < own.end; own.begin = t->block.columns.end) {
+        t->block.columns = next_piece(job->network, t, own);
+        update_target(job, t, s);
+    }
 }
 
 static void update_share(const epoch_job *job, const step *s, int thread, int n_threads)
@@ -450,20 +475,20 @@ static void update_share(const epoch_job *job, const step *s, int thread, int n_
 
     for (int l = 0; l < network->n_layers; l++) {
         const nnf_layer *layer = &network->layers[l];
-        const cut c = cut_of(network, l);
+        const nnf_cut cut = cut_of(network, l);
         const bool dense = l > 0 || !network->sparse, sliced = dense && !s->kept && s->batch <= NNF_CHAIN_ROWS;
-        for (nnf_index strip = 0; strip < layer->n_in; strip += c.strip) {
-            const nnf_index end = nnf_min(layer->n_in, strip + c.strip);
+        for (nnf_index strip = 0; strip < layer->n_in; strip += cut.strip) {
+            const nnf_index end = nnf_min(layer->n_in, strip + cut.strip);
             const nnf_sparse_row *segments = NULL;
             const void *slices = NULL;
-            for (nnf_index j = 0; j < layer->padded_out; j += c.columns) {
-                for (nnf_index i = strip; i < end; i += c.rows) {
+            for (nnf_index j = 0; j < layer->padded_out; j += cut.columns) {
+                for (nnf_index i = strip; i < end; i += cut.rows) {
                     target t = {.l = l, .thread = thread, .block = {
-                        .rows = {i, nnf_min(end, i + c.rows)},
-                        .columns = {j, nnf_min(layer->padded_out, j + c.columns)},
+                        .rows = {i, nnf_min(end, i + cut.rows)},
+                        .columns = {j, nnf_min(layer->padded_out, j + cut.columns)},
                     }};
-                    t.block.columns = own_columns(network, l, &t.block, &line);
-                    if (t.block.columns.begin >= t.block.columns.end)
+                    const nnf_range own = own_columns(network, l, &t.block, &line);
+                    if (own.begin >= own.end)
                         continue;
                     if (!dense && !s->kept && segments == NULL) {
                         segments = find_segments(network, t.block.rows, s->batch, first_segments, thread);
@@ -474,7 +499,7 @@ static void update_share(const epoch_job *job, const step *s, int thread, int n_
                     t.segments = segments;
                     if (sliced)
                         t.slices = nnf_at(network->kernels, slices, layer->few ? 0 : (i - strip) * depth);
-                    update_target(job, &t, s);
+                    update_columns(job, &t, own, s);
                 }
             }
         }

@@ -14,6 +14,8 @@
 #include <string.h>
 
 _Static_assert((int)NNF_FEW_COLUMNS <= (int)F64_LANES * NNF_TILE_VECTORS, "few columns are of one panel");
+_Static_assert(F32_LANES * NNF_TILE_VECTORS * NNF_BLOCK_ROWS * sizeof(float) <= NNF_BLOCK_BYTES, "a block has 48 rows");
+_Static_assert(NNF_FEW_BLOCK * NNF_FEW_COLUMNS * sizeof(double) <= NNF_BLOCK_BYTES, "a block has few columns");
 
 #define KERNEL_TABLE                                       \
     {                                                      \

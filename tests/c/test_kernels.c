@@ -982,6 +982,12 @@ static void test_packing(void)
                                    (nnf_range){j, j + kernels->lanes});
             check(same(transposed, again, n * nnf_round_up(k, kernels->lanes)) && intact_before(B_SLOT),
                   "pack_transpose by vectors " WHERE ": k %td, n %td", HERE, k, n);
+            transposed = fenced(B_SLOT, dtype, n * nnf_round_up(k, kernels->lanes));
+            const nnf_index border = panels.end / 2 * kernels->panel; /* and several panels */
+            nnf_pack_transpose(kernels, transposed, packed, k, n, (nnf_range){0, k}, (nnf_range){border, stored});
+            nnf_pack_transpose(kernels, transposed, packed, k, n, (nnf_range){0, k}, (nnf_range){0, border});
+            check(same(transposed, again, n * nnf_round_up(k, kernels->lanes)) && intact_before(B_SLOT),
+                  "pack_transpose by panels " WHERE ": k %td, n %td", HERE, k, n);
         }
     }
 }
