@@ -108,21 +108,24 @@ static void product_chunk(const nnf_kernels *kernels, const nnf_gemm *g, const n
                           nnf_range panels)
 {
     const bool plain = B->ld != 0;
-    const bool wide = plain && g->sparse == NULL && g->ldc != 0;
-    const nnf_index step = wide ? nnf_columns_at_once(kernels, g->m) : kernels->panel;
-    const nnf_index end = nnf_min(panels.end * kernels->panel, B->n_columns);
+    const nnf_index panel = kernels->panel, end = nnf_min(panels.end * panel, B->n_columns);
+    const bool narrower = !plain && end < panels.end * panel; /* the last panel */
+    const nnf_index full = narrower ? (panels.end - 1) * panel : end;
+    const bool wide = g->sparse == NULL && g->ldc != 0 && (plain || g->slices == NULL);
+    const nnf_index step = wide ? nnf_columns_at_once(kernels, g->m, !plain) : panel;
     nnf_gemm part = *g;
     part.k = chunk.end - chunk.begin;
     part.a_first += chunk.begin;
     part.b_exact = plain;
+    part.panel_size = panel * B->n_rows;
     part.start = chunk.begin == 0 ? g->start : NNF_FROM_C;
     part.epilogue = chunk.end == B->n_rows ? g->epilogue : NNF_STORE;
-    for (nnf_index first = panels.begin * kernels->panel; first < end; first += step) {
-        part.n = nnf_min(step, end - first);
-        part.ldb = plain ? B->ld : nnf_round_up(part.n, kernels->lanes);
+    for (nnf_index first = panels.begin * panel; first < end; first += part.n) {
+        part.n = nnf_min(step, (first < full ? full : end) - first);
+        part.ldb = plain ? B->ld : nnf_min(panel, nnf_round_up(part.n, kernels->lanes));
         part.b = nnf_at(kernels, B->data, (plain ? first : first * B->n_rows) + chunk.begin * part.ldb);
         if (g->slices != NULL && !plain)
-            part.next_b = panel_after(kernels, B, chunk, panels, first / kernels->panel);
+            part.next_b = panel_after(kernels, B, chunk, panels, first / panel);
         part.ldc = g->ldc != 0 ? g->ldc : nnf_round_up(part.n, kernels->lanes);
         part.c = nnf_at(kernels, g->c, g->ldc != 0 ? first : first * g->m);
         if (g->start == NNF_FROM_BIAS)

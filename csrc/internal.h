@@ -245,7 +245,8 @@ typedef struct nnf_layer {
     nnf_index n_in, n_out;
     bool few;             /* an output layer with few columns, which keeps W as W^T in plain rows */
     nnf_index padded_in;  /* row distance of that W^T */
-    nnf_index padded_out; /* stored columns of the packed W */
+    nnf_index padded_out; /* stored columns of the packed W, */
+    nnf_index full_out;   /* and those of full panels among them */
     nnf_cut cut;          /* where X is dense */
     nnf_index n_blocks;   /* row blocks of W, NNF_BLOCK_ROWS each */
     nnf_index ld;         /* row distance of `out` and `delta` */

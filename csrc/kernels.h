@@ -124,8 +124,7 @@ typedef struct nnf_sparse_row {
     nnf_index count;
 } nnf_sparse_row;
 
-/* C (m, n) += A (m, k) B (k, n) for one panel, n <= panel, or, of a B in plain rows, n <= nnf_columns_at_once. A is
- * given as one of
+/* C (m, n) += A (m, k) B (k, n) for one panel of B, or for n <= nnf_columns_at_once. A is given as one of
  *   a        a table of pointers: a[i] + a_first points to the k elements of row i
  *   slices   A (m, depth) in slices (below), of which the k columns from a_first on are read
  *   sparse   a table of m whole rows; a chain then leaves out the terms that are 0 */
@@ -139,6 +138,7 @@ typedef struct nnf_gemm {
     int b_exact;         /* 1: B has exactly n readable elements a row; 0, and with slices: whole vectors */
     const void *b;       /* (k, n), row distance ldb */
     nnf_index ldb;
+    nnf_index panel_size; /* of a packed B, several whole panels of which meet `a`: elements from one to the next */
     const void *next_b;  /* with slices and a packed B: the k rows of the panel that comes next. They are fetched into
                           * the caches meanwhile, and so is C. Else NULL */
     int c_exact;         /* 1: C has exactly n elements a row; 0: rounded up, and the padding may be overwritten */
@@ -233,8 +233,9 @@ typedef struct nnf_kernels {
     void (*column_sums)(nnf_index m, nnf_index n, void *sums, const void *x, nnf_index ldx);
 
     /* sums (n) = sum over the rows of w (m, n) of |w| or w^2, row distance ldw, one chain a column; n is a multiple of
-     * lanes. */
-    void (*column_norms)(nnf_power power, nnf_index m, nnf_index n, void *sums, const void *w, nnf_index ldw);
+     * lanes. w is part of a panel, or whole panels, each `panel_size` elements after the one before. */
+    void (*column_norms)(nnf_power power, nnf_index m, nnf_index n, void *sums, const void *w, nnf_index ldw,
+                         nnf_index panel_size);
 
     /* That sum of m contiguous elements as one chain: column_norms of a column that lies in a row. */
     void (*row_norm)(nnf_power power, nnf_index m, void *sum, const void *w);
@@ -261,14 +262,16 @@ typedef struct nnf_kernels {
 /* So many chains of multiply-adds hide the latency of each: 4 cycles x 2 units. */
 enum { NNF_CHAINS = 8 };
 
-/* Most columns of a dense B in plain rows, with b_exact or slices, that the kernel takes together: a panel, which has
- * two vectors or more; but with up to three rows of A more, so that there are enough chains. */
-NNF_INLINE nnf_index nnf_columns_at_once(const nnf_kernels *kernels, nnf_index m)
+/* Most columns that the kernel takes together of a dense B in plain rows, with b_exact or slices, or of whole panels of
+ * a packed one, which `a` meets: a panel, of two vectors or more; but with up to three rows of A more, so that there
+ * are enough chains. */
+NNF_INLINE nnf_index nnf_columns_at_once(const nnf_kernels *kernels, nnf_index m, int packed)
 {
     if (m < 1 || m > 3)
         return kernels->panel;
     const nnf_index columns = (NNF_CHAINS + m - 1) / m * kernels->lanes;
-    return columns > kernels->panel ? columns : kernels->panel;
+    const nnf_index whole = packed ? columns / kernels->panel * kernels->panel : columns;
+    return whole > kernels->panel ? whole : kernels->panel;
 }
 
 typedef struct nnf_isa_kernels {

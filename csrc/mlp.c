@@ -191,6 +191,7 @@ static void lay_out(nnf_arena *arena, nnf_arena *workspace, const nnf_config *co
             .few = few,
             .padded_in = nnf_round_up(n_in, kernels->lanes),
             .padded_out = padded_out,
+            .full_out = padded_out / kernels->panel * kernels->panel,
             .n_blocks = (n_in + NNF_BLOCK_ROWS - 1) / NNF_BLOCK_ROWS,
             .cut = few ? (nnf_cut){n_in, NNF_FEW_BLOCK, padded_out}
                        : cut_of(scratch_size, kernels->panel, strip, n_in),
@@ -376,6 +377,7 @@ void nnf_block_norms(const nnf_network *network, int l, const nnf_block *block, 
 {
     const nnf_kernels *kernels = network->kernels;
     const nnf_layer *layer = &network->layers[l];
+    const nnf_index panel = kernels->panel;
     for (nnf_index p = block->rows.begin; p < block->rows.end; p += NNF_BLOCK_ROWS) {
         const nnf_index n_rows = nnf_min(block->rows.end - p, NNF_BLOCK_ROWS);
         void *out = nnf_at(kernels, sums, p / NNF_BLOCK_ROWS * layer->padded_out);
@@ -384,11 +386,13 @@ void nnf_block_norms(const nnf_network *network, int l, const nnf_block *block, 
             continue;
         }
         nnf_block part = {.rows = {p, p + n_rows}, .columns = block->columns};
-        for (; part.columns.begin < block->columns.end; part.columns.begin = part.columns.end) {
-            part.columns.end = nnf_min(block->columns.end, part.columns.begin + kernels->panel);
+        while (part.columns.begin < block->columns.end) {
+            if (part.columns.begin < layer->full_out) /* the last panel may be narrower */
+                part.columns.end = nnf_min(block->columns.end, layer->full_out);
             const nnf_place place = nnf_place_of(network, l, &part);
             kernels->column_norms(power, n_rows, place.n, nnf_at(kernels, out, part.columns.begin),
-                                  nnf_at(kernels, w, place.offset), place.ld);
+                                  nnf_at(kernels, w, place.offset), nnf_min(place.ld, panel), panel * layer->n_in);
+            part.columns = (nnf_range){part.columns.end, block->columns.end};
         }
     }
 }

@@ -329,7 +329,8 @@ static void update_target(const epoch_job *job, const target *t, const step *s)
                        : sum_over_samples(network, bias_chain, t, u.n, s->batch);
         kernels->update(s->solver, &u);
         if (!stepping && layer->b_gradient_squares != NULL)
-            kernels->column_norms(NNF_SQUARES, 1, u.n, nnf_at(kernels, layer->b_gradient_squares, first), u.s1, u.ld);
+            kernels->column_norms(NNF_SQUARES, 1, u.n, nnf_at(kernels, layer->b_gradient_squares, first), u.s1, u.ld,
+                                  kernels->panel);
     }
 }
 

@@ -13,7 +13,7 @@
 
 enum { V(MAX_HEIGHT) = 12 };
 
-/* How the operands of a dense product lie: A in rows, B in whole vectors; A in rows, B exact; A in slices. */
+/* How the operands of a dense product lie: A in rows, B in panels of whole vectors; A in rows, B exact; A in slices. */
 enum { V(WHOLE_ROWS), V(EXACT_ROWS), V(SLICES), V(FORMS) };
 
 /* Rows of A in a full slice, as many as a tile of all vectors has. */
@@ -202,15 +202,18 @@ NNF_INLINE void V(claim_tile)(int height, int vectors, const T *c, nnf_index ldc
     }
 }
 
-/* One term of each chain, that of A's column p. `a` points to the rows of A, or to slices of `in_slice` rows. */
+/* One term of each chain, that of A's column p. `a` points to the rows of A, or to slices of `in_slice` rows; b to a
+ * row of B, or to that of the first of its panels, which are `panel_size` apart. */
 NNF_INLINE void V(add_products)(int height, int vectors, int form, int in_slice, nnf_index last, const T *const a[],
-                                nnf_index p, const T *b, VT vacc[][NNF_CHAINS])
+                                nnf_index p, const T *b, nnf_index panel_size, VT vacc[][NNF_CHAINS])
 {
-    const int exact = form == (int)V(EXACT_ROWS);
+    const int exact = form == (int)V(EXACT_ROWS), in_panel = form == (int)V(WHOLE_ROWS) ? NNF_TILE_VECTORS : vectors;
     VT vb[NNF_CHAINS];
     NNF_UNROLL
-    for (int v = 0; v < vectors; v++)
-        vb[v] = exact && v == vectors - 1 ? V(load_n)(b + v * LANES, last) : V(load)(b + v * LANES);
+    for (int v = 0; v < vectors; v++) {
+        const T *from = b + v / in_panel * panel_size + v % in_panel * LANES;
+        vb[v] = exact && v == vectors - 1 ? V(load_n)(from, last) : V(load)(from);
+    }
     NNF_UNROLL
     for (int r = 0; r < height; r++) {
         VT va = V(set1)(form == (int)V(SLICES) ? a[r / in_slice][p * in_slice + r % in_slice] : a[r][p]);
@@ -220,10 +223,10 @@ NNF_INLINE void V(add_products)(int height, int vectors, int form, int in_slice,
     }
 }
 
-/* C rows i .. i + height - 1, all columns of the panel. */
+/* C rows i .. i + height - 1, all columns given. */
 NNF_INLINE void V(tile)(int height, int vectors, int form, const nnf_gemm *g, nnf_index i)
 {
-    const nnf_index last = V(last_lanes)(vectors, g), ldb = g->ldb, k = g->k;
+    const nnf_index last = V(last_lanes)(vectors, g), ldb = g->ldb, panel_size = g->panel_size, k = g->k;
     const T *b = (const T *)g->b;
     T *c = (T *)g->c + i * g->ldc;
     VT vacc[V(MAX_HEIGHT)][NNF_CHAINS];
@@ -240,18 +243,18 @@ NNF_INLINE void V(tile)(int height, int vectors, int form, const nnf_gemm *g, nn
         for (; p + NNF_TILE_STEPS <= k; p += NNF_TILE_STEPS) {
             NNF_UNROLL
             for (int u = 0; u < NNF_TILE_STEPS; u++, b += ldb)
-                V(add_products)(height, vectors, form, in_slice, last, a, u, b, vacc);
+                V(add_products)(height, vectors, form, in_slice, last, a, u, b, panel_size, vacc);
             a[0] += NNF_TILE_STEPS * in_slice;
             a[1] += NNF_TILE_STEPS * in_slice;
         }
         for (; p < k; p++, a[0] += in_slice, a[1] += in_slice, b += ldb)
-            V(add_products)(height, vectors, form, in_slice, last, a, 0, b, vacc);
+            V(add_products)(height, vectors, form, in_slice, last, a, 0, b, panel_size, vacc);
     } else {
         NNF_UNROLL
         for (int r = 0; r < height; r++)
             a[r] = (const T *)g->a[i + r] + g->a_first;
         for (nnf_index p = 0; p < k; p++, b += ldb)
-            V(add_products)(height, vectors, form, height, last, a, p, b, vacc);
+            V(add_products)(height, vectors, form, height, last, a, p, b, panel_size, vacc);
     }
     V(store_tile)(height, vectors, form, g, i, vacc);
 }
@@ -303,11 +306,12 @@ static void V(sparse_rows)(nnf_index vectors, const nnf_gemm *g)
     }
 }
 
-/* Which tiles there are. Up to 3 rows of A may meet more vectors of a B in plain rows: see nnf_columns_at_once. Of
- * slices there is one, or two full ones. */
+/* Which tiles there are. Up to 3 rows of A may meet more vectors than a panel has, of whole panels or of a B in plain
+ * rows: see nnf_columns_at_once. Of slices there is one, or two full ones. */
 NNF_INLINE int V(fits)(int rows, int vectors, int form)
 {
-    const int chains = rows * vectors, wide = form != (int)V(WHOLE_ROWS) && chains < NNF_CHAINS + rows;
+    const int chains = rows * vectors, whole = vectors % NNF_TILE_VECTORS == 0;
+    const int wide = chains < NNF_CHAINS + rows && (whole || form != (int)V(WHOLE_ROWS));
     if (form == (int)V(SLICES) && rows > V(SLICE) && rows != 2 * V(SLICE))
         return 0;
     return chains <= NNF_TILE_ACCUMULATORS && (vectors <= NNF_TILE_VECTORS || wide);
@@ -327,22 +331,20 @@ NNF_INLINE int V(fits)(int rows, int vectors, int form)
 #define HEIGHTS(X, vectors, form)                                                                                   \
     X(1, vectors, form) X(2, vectors, form) X(3, vectors, form) X(4, vectors, form)                                 \
     X(5, vectors, form) X(6, vectors, form) X(8, vectors, form) X(12, vectors, form)
-#define TILES(X, form) HEIGHTS(X, 1, form) HEIGHTS(X, 2, form) HEIGHTS(X, 3, form) HEIGHTS(X, 4, form)
-#define WIDE(X, form) X(1, 5, form) X(1, 6, form) X(1, 7, form) X(1, 8, form)
-TILES(TILE, WHOLE_ROWS)
-TILES(TILE, EXACT_ROWS) WIDE(TILE, EXACT_ROWS)
-TILES(TILE, SLICES) WIDE(TILE, SLICES)
+#define TILES(X, form)                                                                                              \
+    HEIGHTS(X, 1, form) HEIGHTS(X, 2, form) HEIGHTS(X, 3, form) HEIGHTS(X, 4, form)                                 \
+    X(1, 5, form) X(1, 6, form) X(1, 7, form) X(1, 8, form)
+TILES(TILE, WHOLE_ROWS) TILES(TILE, EXACT_ROWS) TILES(TILE, SLICES)
 #undef TILE
 
 typedef void V(tile_function)(const nnf_gemm *g, nnf_index i);
 
 #define TILE(rows, vectors, form) [V(form)][vectors][rows] = V(tile_##rows##_##vectors##_##form),
 static V(tile_function) *const V(tiles)[V(FORMS)][NNF_CHAINS + 1][V(MAX_HEIGHT) + 1] = {
-    TILES(TILE, WHOLE_ROWS) TILES(TILE, EXACT_ROWS) WIDE(TILE, EXACT_ROWS) TILES(TILE, SLICES) WIDE(TILE, SLICES)
+    TILES(TILE, WHOLE_ROWS) TILES(TILE, EXACT_ROWS) TILES(TILE, SLICES)
 };
 #undef TILE
 #undef TILES
-#undef WIDE
 #undef HEIGHTS
 
 /* A tile, and what is to follow it. */

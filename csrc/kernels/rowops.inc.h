@@ -595,44 +595,52 @@ NNF_INLINE VT V(add_term)(nnf_power power, VT sum, VT x)
     return power == NNF_SQUARES ? V(fma)(x, x, sum) : V(add)(sum, power == NNF_SIZES ? V(abs)(x) : x);
 }
 
-/* The sums of such terms over m rows, for the n columns of `vectors` vectors: a chain waits four cycles for each of its
- * terms, so vectors take turns. */
-NNF_INLINE void V(columns)(int vectors, nnf_power power, nnf_index m, nnf_index n, T *sums, const T *x, nnf_index ldx)
+/* The sums of such terms over m rows, for the n columns of `vectors` vectors: a chain waits three or four cycles for
+ * each of its terms, so vectors take turns. They are of panels that are `panel_size` elements apart. */
+NNF_INLINE void V(columns)(int vectors, nnf_power power, nnf_index m, nnf_index n, T *sums, const T *x, nnf_index ldx,
+                           nnf_index panel_size)
 {
-    VT vsum[NNF_TILE_VECTORS];
+    VT vsum[NNF_CHAINS];
     NNF_UNROLL
     for (int v = 0; v < vectors; v++)
         vsum[v] = V(zero)();
-    for (nnf_index i = 0; i < m; i++) {
+    for (nnf_index i = 0; i < m; i++, x += ldx) {
         NNF_UNROLL
-        for (int v = 0; v < vectors; v++)
-            vsum[v] = V(add_term)(power, vsum[v], V(load)(x + i * ldx + v * LANES));
+        for (int v = 0; v < vectors; v++) {
+            const T *from = x + v / NNF_TILE_VECTORS * panel_size + v % NNF_TILE_VECTORS * LANES;
+            vsum[v] = V(add_term)(power, vsum[v], V(load)(from));
+        }
     }
     NNF_UNROLL
     for (int v = 0; v < vectors; v++)
         V(store_n)(sums + v * LANES, vsum[v], nnf_min(n - v * LANES, LANES));
 }
 
-NNF_INLINE void V(all_columns)(nnf_power power, nnf_index m, nnf_index n, void *sums, const void *x, nnf_index ldx)
+NNF_INLINE void V(all_columns)(nnf_power power, nnf_index m, nnf_index n, T *sums, const T *x, nnf_index ldx,
+                               nnf_index panel_size)
 {
+    enum { PANEL = NNF_TILE_VECTORS * LANES };
     nnf_index j = 0;
-    for (; j + (NNF_TILE_VECTORS - 1) * LANES < n; j += NNF_TILE_VECTORS * LANES)
-        V(columns)(NNF_TILE_VECTORS, power, m, n - j, (T *)sums + j, (const T *)x + j, ldx);
+    for (; j + (NNF_CHAINS - 1) * LANES < n; j += NNF_CHAINS * LANES)
+        V(columns)(NNF_CHAINS, power, m, n - j, sums + j, x + j / PANEL * panel_size, ldx, panel_size);
+    for (; j + (NNF_TILE_VECTORS - 1) * LANES < n; j += PANEL)
+        V(columns)(NNF_TILE_VECTORS, power, m, n - j, sums + j, x + j / PANEL * panel_size, ldx, panel_size);
     for (; j < n; j += LANES)
-        V(columns)(1, power, m, n - j, (T *)sums + j, (const T *)x + j, ldx);
+        V(columns)(1, power, m, n - j, sums + j, x + j / PANEL * panel_size + j % PANEL, ldx, panel_size);
 }
 
 static void V(column_sums)(nnf_index m, nnf_index n, void *sums, const void *x, nnf_index ldx)
 {
-    V(all_columns)(NNF_PLAIN, m, n, sums, x, ldx);
+    V(all_columns)(NNF_PLAIN, m, n, (T *)sums, (const T *)x, ldx, NNF_TILE_VECTORS * LANES);
 }
 
-static void V(column_norms)(nnf_power power, nnf_index m, nnf_index n, void *sums, const void *w, nnf_index ldw)
+static void V(column_norms)(nnf_power power, nnf_index m, nnf_index n, void *sums, const void *w, nnf_index ldw,
+                            nnf_index panel_size)
 {
     if (power == NNF_SQUARES)
-        V(all_columns)(NNF_SQUARES, m, n, sums, w, ldw);
+        V(all_columns)(NNF_SQUARES, m, n, (T *)sums, (const T *)w, ldw, panel_size);
     else
-        V(all_columns)(NNF_SIZES, m, n, sums, w, ldw);
+        V(all_columns)(NNF_SIZES, m, n, (T *)sums, (const T *)w, ldw, panel_size);
 }
 
 /* In one lane, so that an FMA is what it is in column_norms. */

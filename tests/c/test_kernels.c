@@ -167,7 +167,7 @@ static void test_gemm(void)
     static product t;
     static const nnf_index depths[] = {0, 1, 2, 9};
     for (nnf_index m = 0; m <= 26; m++) {
-        for (nnf_index n = 1; n <= nnf_columns_at_once(kernels, m); n++) {
+        for (nnf_index n = 1; n <= nnf_columns_at_once(kernels, m, false); n++) {
             const nnf_index k = depths[(m + n) % 4], gap = (m + n) % 3;
             for (int f = 0; f < N_FORMS; f++) {
                 if (n > kernels->panel && forms[f].left == ROWS && !forms[f].b_exact)
@@ -717,7 +717,7 @@ static void test_sums(void)
             sums = fenced(C_SLOT, dtype, padded);
             fill(dtype, x, m * padded, random_integer);
             for (nnf_power power = NNF_SIZES; power <= NNF_SQUARES; power++) {
-                kernels->column_norms(power, m, padded, sums, x, padded);
+                kernels->column_norms(power, m, padded, sums, x, padded, kernels->panel);
                 for (nnf_index j = 0; j < padded; j++) {
                     double sum = 0;
                     for (nnf_index i = 0; i < m; i++)
@@ -728,6 +728,20 @@ static void test_sums(void)
                       (int)power, m, padded);
             }
 
+            const nnf_index panels = e % 10, columns = panels * kernels->panel, distance = (m + 2) * kernels->panel;
+            x = fenced(A_SLOT, dtype, panels * distance);
+            sums = fenced(C_SLOT, dtype, columns);
+            fill(dtype, x, panels * distance, random_integer);
+            kernels->column_norms(NNF_SQUARES, m, columns, sums, element(x, kernels->panel), kernels->panel, distance);
+            for (nnf_index j = 0; j < columns; j++) {
+                const nnf_index at = j / kernels->panel * distance + j % kernels->panel;
+                double sum = 0;
+                for (nnf_index i = 1; i <= m; i++)
+                    sum += pow(get(dtype, x, at + i * kernels->panel), 2);
+                wrong += get(dtype, sums, j) != sum;
+            }
+            check(wrong == 0 && intact_before(C_SLOT), "column_norms " WHERE ": m %td, %td panels", HERE, m, panels);
+
             /* A column that lies in a row has the same chain. */
             void *column = fenced(A_SLOT, dtype, n * kernels->lanes), *row = fenced(B_SLOT, dtype, n);
             sums = fenced(C_SLOT, dtype, kernels->lanes);
@@ -736,7 +750,7 @@ static void test_sums(void)
             for (nnf_index i = 0; i < n; i++)
                 put(dtype, row, i, get(dtype, column, i * kernels->lanes));
             for (nnf_power power = NNF_SIZES; power <= NNF_SQUARES; power++) {
-                kernels->column_norms(power, n, kernels->lanes, sums, column, kernels->lanes);
+                kernels->column_norms(power, n, kernels->lanes, sums, column, kernels->lanes, kernels->panel);
                 kernels->row_norm(power, n, norm, row);
                 check(same(norm, sums, 1), "row_norm " WHERE ": power %d, m %td", HERE, (int)power, n);
             }
@@ -992,6 +1006,56 @@ static void test_packing(void)
     }
 }
 
+/* Products with several panels, of a B in plain rows or packed, with C in rows or packed: the bits are those of one
+ * panel after another, whichever panels go side by side, and however k is cut. */
+static void test_product(void)
+{
+    static product t;
+    static const nnf_index depths[] = {5, NNF_CHUNK + 3};
+    nnf_index list[MAX_LENGTHS];
+    const nnf_index count = lengths(list, 2 * NNF_CHAINS * kernels->lanes + 2);
+    for (nnf_index m = 1; m <= 5; m++) {
+        for (nnf_index e = 1; e < 2 * count; e++) {
+            const nnf_index n = list[e / 2], k = depths[e % 2], stored = nnf_round_up(n, kernels->lanes);
+            const nnf_range panels = {0, nnf_n_panels(kernels, n)};
+            const nnf_epilogue epilogues[] = {NNF_STORE, NNF_ACTIVATE, NNF_DERIVE};
+            make_product(&t, m, n, k, (form){ROWS, 1, 0}, e % 3 ? NNF_FROM_BIAS : NNF_FROM_ZERO, e % 3, random_number);
+            t.g.epilogue = epilogues[e / 3 % 3];
+            t.g.activation = (int)(e / 2) % NNF_N_ACTIVATIONS;
+            t.g.argument = ARGUMENT;
+            const nnf_operand plain = {.data = t.b, .n_rows = k, .n_columns = n, .ld = t.g.ldb};
+            for (nnf_index j = 0; j < panels.end; j++)
+                nnf_product(kernels, &t.g, &plain, (nnf_range){j, j + 1});
+
+            const nnf_index size = span(m, stored, t.g.ldc);
+            void *packed = fenced(SPARE_SLOT, dtype, k * stored);
+            nnf_pack(kernels, packed, t.b, t.g.ldb, 1, k, n, panels);
+            const nnf_operand operands[] = {plain, {.data = packed, .n_rows = k, .n_columns = n}};
+            for (int o = 0; o < 2; o++) {
+                nnf_gemm g = t.g;
+                g.c = fenced(START_SLOT, dtype, size);
+                nnf_product(kernels, &g, &operands[o], (nnf_range){panels.end / 3, panels.end});
+                nnf_product(kernels, &g, &operands[o], (nnf_range){0, panels.end / 3});
+                int wrong = !intact_before(START_SLOT);
+                for (nnf_index i = 0; i < m; i++)
+                    wrong += !same(element(g.c, i * g.ldc), element(t.c, i * g.ldc), n);
+                check(wrong == 0, "product " WHERE ": m %td, n %td, k %td, operand %d", HERE, m, n, k, o);
+
+                if (g.epilogue == NNF_DERIVE) /* its values would have to be packed too */
+                    continue;
+                g.c = fenced(START_SLOT, dtype, m * stored);
+                g.ldc = 0;
+                nnf_product(kernels, &g, &operands[o], panels);
+                wrong = !intact_before(START_SLOT);
+                for (nnf_index i = 0; i < m; i++)
+                    for (nnf_index j = 0; j < n; j++)
+                        wrong += !same(element(g.c, packed_index(m, n, i, j)), element(t.c, i * t.g.ldc + j), 1);
+                check(wrong == 0, "packed product " WHERE ": m %td, n %td, k %td, operand %d", HERE, m, n, k, o);
+            }
+        }
+    }
+}
+
 /* ---- shares of work (thread.c) and arenas (memory.c) ------------------------------------------------------------- */
 
 static void test_shares(void)
@@ -1220,7 +1284,7 @@ int main(void)
     static void (*const tests[])(void) = {
         test_gemm,     test_gemm_epilogue, test_gemm_few, test_sparse,  test_elementwise, test_output, test_clipping,
         test_finite_and_both_classes, test_sums, test_copy_and_transpose, test_update, test_update_of_a_block,
-        test_packing, test_story, test_transfer,
+        test_packing, test_product, test_story, test_transfer,
     };
     find_isas();
     test_shares();
