@@ -109,7 +109,7 @@ static void product_chunk(const nnf_kernels *kernels, const nnf_gemm *g, const n
 {
     const bool plain = B->ld != 0;
     const nnf_index panel = kernels->panel, end = nnf_min(panels.end * panel, B->n_columns);
-    const bool narrower = !plain && end < panels.end * panel; /* the last panel */
+    const bool narrower = !plain && end < panels.end * panel; /* the last panel may be */
     const nnf_index full = narrower ? (panels.end - 1) * panel : end;
     const bool wide = g->sparse == NULL && g->ldc != 0 && (plain || g->slices == NULL);
     const nnf_index step = wide ? nnf_columns_at_once(kernels, g->m, !plain) : panel;

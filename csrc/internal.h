@@ -201,8 +201,8 @@ void nnf_unpack(const nnf_kernels *kernels, void *B, const void *packed, nnf_ind
 void nnf_pack_transpose(const nnf_kernels *kernels, void *transposed, const void *packed, nnf_index k, nnf_index n,
                         nnf_range rows, nnf_range columns);
 
-/* C = A B for the panels of B in the range, cut into chunks of k that fit the first-level cache. `g` says all but n, b,
- * ldb and b_exact; its c, bias and value point to column 0 of the whole matrix. With ldc = 0 C is written in packed
+/* C = A B for the panels of B in the range, cut into chunks of k that fit the first-level cache. `g` says all but n, k
+ * and how B lies; its c, bias and value point to column 0 of the whole matrix. With ldc = 0 C is written in packed
  * form. A transposed B has one panel, and no epilogue but an activation. */
 void nnf_product(const nnf_kernels *kernels, const nnf_gemm *g, const nnf_operand *B, nnf_range panels);
 
@@ -232,9 +232,9 @@ NNF_INLINE nnf_index nnf_block_rows(nnf_index n)
 }
 
 /* How the weights of a layer are cut for their update: into strips of rows, whose inputs, or columns of deltas, are in
- * slices together, and these into blocks (nnf_block). While a thread goes down the blocks of a strip, one part of the
- * columns of delta stays in the first-level cache, or in the second with more than NNF_CHUNK samples; and over all
- * columns the slices of the strip stay in the second. */
+ * slices together, and these into blocks (nnf_block), one or a few below each other. Meanwhile one part of the columns
+ * of delta stays in the first-level cache, or in the second with more than NNF_CHUNK samples; and over all columns the
+ * slices of the strip stay in the second. */
 typedef struct nnf_cut {
     nnf_index strip;         /* rows of a strip, */
     nnf_index rows, columns; /* and of a block in it; its columns */
@@ -248,7 +248,7 @@ typedef struct nnf_layer {
     nnf_index padded_out; /* stored columns of the packed W, */
     nnf_index full_out;   /* and those of full panels among them */
     nnf_cut cut;          /* where X is dense */
-    nnf_index n_blocks;   /* row blocks of W, NNF_BLOCK_ROWS each */
+    nnf_index n_sums;     /* partial sums of a column of W, of NNF_BLOCK_ROWS rows each */
     nnf_index ld;         /* row distance of `out` and `delta` */
     int activation;
     double argument;      /* of the activation */
@@ -256,9 +256,9 @@ typedef struct nnf_layer {
                            * (n_out, n_in). States may be NULL */
     void *b[4];           /* likewise, (padded_out) */
     void *w_transposed;   /* (n_out, n_in) packed; NULL in layer 0, which passes no gradient on, and with few columns */
-    void *squares;        /* (n_blocks, padded_out) column sums of W^2 a block */
+    void *squares;        /* (n_sums, padded_out) column sums of W^2 */
     void *sizes;          /* likewise of |W|; NULL without an L1 penalty */
-    void *w_gradient_squares, *b_gradient_squares; /* (n_blocks, padded_out) and (padded_out) likewise of the squared
+    void *w_gradient_squares, *b_gradient_squares; /* (n_sums, padded_out) and (padded_out) likewise of the squared
                                                     * gradient; NULL without clip_norm */
     void *out, *delta;    /* (max_batch, ld) f(z) and dL/dz */
     double dropout;       /* share of the units that an epoch drops */
@@ -287,6 +287,8 @@ struct nnf_network {
     nnf_sparse_row *x_sparse;       /* (max_batch) its rows when X is sparse; NULL in a network for dense X only */
     nnf_sparse_row *segments;       /* (n_threads, max_batch) parts of those rows; see train.c */
     bool sparse;                    /* X of the running epoch is sparse */
+    nnf_cut sparse_cut;             /* then that of the first layer: all blocks of a strip have its rows (segments), and
+                                     * one panel, since its rows of dW come one by one */
     double *row_loss;               /* (max_batch) */
     double *row_weight;             /* (max_batch) */
     void *scratch;                  /* (n_threads) blocks of dW */
@@ -355,7 +357,7 @@ typedef struct nnf_place {
 nnf_place nnf_place_of(const nnf_network *network, int l, const nnf_block *block);
 
 /* Sums of |w| or w^2 of the block, whose elements stand in `w` as in each part of the parameters, into their places in
- * sums (n_blocks, padded_out). They do not depend on the cut into columns. */
+ * sums (n_sums, padded_out). They do not depend on the cut into blocks. */
 void nnf_block_norms(const nnf_network *network, int l, const nnf_block *block, nnf_power power, const void *w,
                      void *sums);
 

@@ -73,9 +73,10 @@ enum { NNF_SUM_LANES = 16 };
  * the slices begins again. A multiple of every tile height (1 .. 6, 8, 12) and of every vector length (1 .. 16). */
 enum { NNF_BLOCK_ROWS = 48 };
 
-/* The weights of a layer are updated in blocks, whose dW, of at most so many bytes, is read back from the first-level
- * cache. They have as many rows as fit, whole times NNF_BLOCK_ROWS, and one panel of columns; or all rows, and as many
- * panels. So 20-64-64-1 has 3 blocks with AVX2; of 48 rows and one panel it had 13, and steps took 5 to 15 % longer. */
+/* The weights of a layer are updated in blocks, whose dW, of at most so many bytes, is read back from the nearest
+ * caches. They have one panel of columns, and as many rows as fit, whole times NNF_BLOCK_ROWS; where those are all, as
+ * many panels. So 20-64-64-1 has 3 blocks (AVX2, float32); of 48 rows and one panel it had 13, and steps took 5 to 15 %
+ * longer. */
 enum { NNF_BLOCK_BYTES = 16 << 10 };
 
 /* Where there are few columns, blocks of so many rows; whole panels of W^T. */

@@ -155,11 +155,12 @@ static nnf_index strip_rows(nnf_index n)
     return fit < NNF_BLOCK_ROWS ? NNF_BLOCK_ROWS : nnf_min(fit, NNF_ROW_BLOCK);
 }
 
-/* Blocks of as many rows as fit the scratch, and where these are all, of as many panels. */
-static nnf_cut cut_of(nnf_index scratch_size, nnf_index panel, nnf_index strip, nnf_index n_in)
+/* Blocks of as many rows as the strip has and fit the scratch, which has room for `fit` rows of a panel; and where
+ * these are all rows, of as many panels. */
+static nnf_cut cut_of(nnf_index fit, nnf_index panel, nnf_index strip, nnf_index n_in)
 {
-    const nnf_index most = scratch_size / panel, rows = nnf_min(strip, most / NNF_BLOCK_ROWS * NNF_BLOCK_ROWS);
-    return (nnf_cut){strip, rows, n_in > rows ? panel : most / n_in * panel};
+    const nnf_index rows = nnf_min(strip, fit / NNF_BLOCK_ROWS * NNF_BLOCK_ROWS);
+    return (nnf_cut){strip, rows, n_in > rows ? panel : fit / n_in * panel};
 }
 
 /* Rows of X that share sets of the caches are copied where so many panels of W meet them. With the copies 1024-16-1
@@ -178,7 +179,8 @@ static void lay_out(nnf_arena *arena, nnf_arena *workspace, const nnf_config *co
     bool drops = false;
     nnf_index most_in = NNF_FEW_COLUMNS;
     const nnf_index samples = nnf_min(max_batch, NNF_CHAIN_ROWS), strip = strip_rows(samples);
-    const nnf_index scratch_size = NNF_BLOCK_BYTES / (nnf_index)size;
+    const nnf_index scratch_size = NNF_BLOCK_BYTES / (nnf_index)size, fit = scratch_size / kernels->panel;
+    const nnf_index sparse_rows = fit / NNF_BLOCK_ROWS * NNF_BLOCK_ROWS;
 
     for (int l = 0; l < config->n_layers; l++) {
         const nnf_index n_in = config->sizes[l], n_out = config->sizes[l + 1];
@@ -192,9 +194,9 @@ static void lay_out(nnf_arena *arena, nnf_arena *workspace, const nnf_config *co
             .padded_in = nnf_round_up(n_in, kernels->lanes),
             .padded_out = padded_out,
             .full_out = padded_out / kernels->panel * kernels->panel,
-            .n_blocks = (n_in + NNF_BLOCK_ROWS - 1) / NNF_BLOCK_ROWS,
+            .n_sums = (n_in + NNF_BLOCK_ROWS - 1) / NNF_BLOCK_ROWS,
             .cut = few ? (nnf_cut){n_in, NNF_FEW_BLOCK, padded_out}
-                       : cut_of(scratch_size, kernels->panel, strip, n_in),
+                       : cut_of(fit, kernels->panel, strip, n_in),
             .ld = nnf_row_distance(kernels, n_out),
             .activation = config->activations[l],
             .argument = nnf_argument_of(config, l),
@@ -210,11 +212,11 @@ static void lay_out(nnf_arena *arena, nnf_arena *workspace, const nnf_config *co
         }
         if (l > 0 && !layer.few)
             layer.w_transposed = nnf_take(workspace, n_out, layer.padded_in, size);
-        layer.squares = nnf_take(workspace, layer.n_blocks, padded_out, size);
+        layer.squares = nnf_take(workspace, layer.n_sums, padded_out, size);
         if (config->l1 > 0)
-            layer.sizes = nnf_take(workspace, layer.n_blocks, padded_out, size);
+            layer.sizes = nnf_take(workspace, layer.n_sums, padded_out, size);
         if (config->clip_norm > 0) {
-            layer.w_gradient_squares = nnf_take(workspace, layer.n_blocks, padded_out, size);
+            layer.w_gradient_squares = nnf_take(workspace, layer.n_sums, padded_out, size);
             layer.b_gradient_squares = nnf_take(workspace, 1, padded_out, size);
         }
         layer.out = nnf_take(workspace, max_batch, layer.ld, size);
@@ -263,6 +265,7 @@ static void lay_out(nnf_arena *arena, nnf_arena *workspace, const nnf_config *co
         .scratch = nnf_take(workspace, n_threads, scratch_size, size),
         .chains = max_batch > NNF_CHAIN_ROWS ? nnf_take(workspace, n_threads, scratch_size, sizeof(double)) : NULL,
         .scratch_size = scratch_size,
+        .sparse_cut = {sparse_rows, sparse_rows, kernels->panel},
         .slices = nnf_take(workspace, n_threads, slices_size, size),
         .slices_size = slices_size,
     };
@@ -518,9 +521,9 @@ double nnf_penalty(const nnf_network *network)
     for (int l = 0; l < network->n_layers; l++) {
         const nnf_layer *layer = &network->layers[l];
         if (network->alpha != 0)
-            squares += network->kernels->sum(layer->n_blocks, layer->n_out, layer->squares, layer->padded_out);
+            squares += network->kernels->sum(layer->n_sums, layer->n_out, layer->squares, layer->padded_out);
         if (network->l1 != 0)
-            sizes += network->kernels->sum(layer->n_blocks, layer->n_out, layer->sizes, layer->padded_out);
+            sizes += network->kernels->sum(layer->n_sums, layer->n_out, layer->sizes, layer->padded_out);
     }
     return 0.5 * network->alpha * squares + network->l1 * sizes;
 }
@@ -530,7 +533,7 @@ double nnf_gradient_norm(const nnf_network *network)
     double squares = 0;
     for (int l = 0; l < network->n_layers; l++) {
         const nnf_layer *layer = &network->layers[l];
-        squares += network->kernels->sum(layer->n_blocks, layer->n_out, layer->w_gradient_squares, layer->padded_out);
+        squares += network->kernels->sum(layer->n_sums, layer->n_out, layer->w_gradient_squares, layer->padded_out);
         squares += network->kernels->sum(1, layer->n_out, layer->b_gradient_squares, layer->padded_out);
     }
     return sqrt(squares);

@@ -4,7 +4,7 @@
  *   1. threads own rows of the batch: forward through all layers, the loss and its delta, back through all layers.
  *      A row needs no other row, so nobody waits between layers.
  *   2. threads own blocks of weights: dW = X^T delta over the whole batch in row order, and at once the optimizer step
- *      on that block, which also refreshes W^T and the sums of squares. Gradients never leave the first-level cache.
+ *      on that block, which also refreshes W^T and the sums of squares. Gradients never leave the nearest caches.
  *
  * With a limit on the norm of the gradient, which takes in all weights, phase 2 is gone through twice, with a barrier
  * in between: the first time the gradients are kept, the second time the steps are taken. With a loss of the caller's,
@@ -335,7 +335,7 @@ static void update_target(const epoch_job *job, const target *t, const step *s)
 }
 
 /* The part of each row of a sparse X that stands in the columns given. A thread comes through the columns in order:
- * from block to block it goes on where the last part ended. */
+ * from strip to strip it goes on where the last part ended. */
 static const nnf_sparse_row *find_segments(const nnf_network *network, nnf_range columns, nnf_index batch, bool first,
                                            int thread)
 {
@@ -358,16 +358,6 @@ static const nnf_sparse_row *find_segments(const nnf_network *network, nnf_range
         };
     }
     return segments;
-}
-
-static nnf_cut cut_of(const nnf_network *network, int l)
-{
-    nnf_cut cut = network->layers[l].cut;
-    if (l == 0 && network->sparse) { /* one block a strip: see find_segments */
-        cut.strip = cut.rows;
-        cut.columns = network->kernels->panel;
-    }
-    return cut;
 }
 
 /* All blocks of all layers stand in one line, each as long as its update takes. A thread owns what lies in its part of
@@ -476,8 +466,9 @@ static void update_share(const epoch_job *job, const step *s, int thread, int n_
 
     for (int l = 0; l < network->n_layers; l++) {
         const nnf_layer *layer = &network->layers[l];
-        const nnf_cut cut = cut_of(network, l);
-        const bool dense = l > 0 || !network->sparse, sliced = dense && !s->kept && s->batch <= NNF_CHAIN_ROWS;
+        const bool dense = l > 0 || !network->sparse;
+        const nnf_cut cut = dense ? layer->cut : network->sparse_cut;
+        const bool sliced = dense && !s->kept && s->batch <= NNF_CHAIN_ROWS;
         for (nnf_index strip = 0; strip < layer->n_in; strip += cut.strip) {
             const nnf_index end = nnf_min(layer->n_in, strip + cut.strip);
             const nnf_sparse_row *segments = NULL;

@@ -629,10 +629,11 @@ def sparse_problem(n, n_in, dtype, **options):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("n", "n_in", "batch"), [(40, 7, 13), (40, 120, 40), (4500, 60, 4300)])
+@pytest.mark.parametrize(("n", "n_in", "batch"), [(40, 7, 13), (40, 1100, 40), (4500, 60, 4300)])
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_sparse_rows_give_the_bits_of_dense_ones(n, n_in, batch, dtype, n_jobs):
-    """Also where few rows a thread split the columns, and where a batch is longer than one chain of samples."""
+    """Also where few rows a thread split the columns, where W is cut into strips (at 1,008 rows or fewer), and where a
+    batch is longer than one chain of samples."""
     network, X, Y, csr = sparse_problem(n, n_in, dtype, alpha=0.1, n_jobs=n_jobs)
     other = copy.deepcopy(network)
     weights, order = np.random.default_rng(2).random(n), np.random.default_rng(3).permutation(n)

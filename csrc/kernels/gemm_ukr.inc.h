@@ -1,6 +1,6 @@
 /*
  * gemm_ukr.inc.h: the matrix micro-kernel, written once for every ISA and type, the slices that it may read of A, and
- * the tiling of one panel with it; then the products with few columns, and with a sparse matrix.
+ * the tiling of a panel, or of a few, with it; then the products with few columns, and with a sparse matrix.
  *
  * A tile holds `height` x `vectors` accumulators in registers. Each element of C is ONE chain of fused multiply-adds in
  * k order that starts from zero, the bias or C itself; so its bits depend neither on the tile it falls in nor on how k
