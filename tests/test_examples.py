@@ -163,6 +163,8 @@ def test_bench_versions(tmp_path):
         output = run("-m", "bench.versions", tmp_path / numbers, *options)
         rows = re.findall(r"^(\S+) float64 .* (same|other)$", output, re.MULTILINE)
         assert rows == [("8-16-1:32", numbers), ("784-100-10:200", numbers)]
+        output = run("-m", "bench.versions", tmp_path / numbers, "--sizes", "30-5-1:7", *options[3:], "--stored", 4)
+        assert re.findall(r"^(\S+) float64 .* (same|other)$", output, re.MULTILINE) == [("30-5-1:7", numbers)]
 
 
 def test_a_row_is_void_when_losses_differ(monkeypatch):
