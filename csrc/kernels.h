@@ -75,8 +75,8 @@ enum { NNF_BLOCK_ROWS = 48 };
 
 /* The weights of a layer are updated in blocks, whose dW, of at most so many bytes, is read back from the nearest
  * caches. They have one panel of columns, and as many rows as fit, whole times NNF_BLOCK_ROWS; where those are all, as
- * many panels. So 20-64-64-1 has 3 blocks (AVX2, float32); of 48 rows and one panel it had 13, and steps took 5 to 15 %
- * longer. */
+ * many panels. So 20-64-64-1 has 3 blocks (AVX2, float32); of 48 rows and one panel it had 13, and steps with up to 32
+ * rows took 5 to 14 % longer. */
 enum { NNF_BLOCK_BYTES = 16 << 10 };
 
 /* Where there are few columns, blocks of so many rows; whole panels of W^T. */
@@ -125,7 +125,7 @@ typedef struct nnf_sparse_row {
     nnf_index count;
 } nnf_sparse_row;
 
-/* C (m, n) += A (m, k) B (k, n) for one panel of B, or for n <= nnf_columns_at_once. A is given as one of
+/* C (m, n) += A (m, k) B (k, n) for one panel of B, or for n <= nnf_columns_at_once columns. A is one of
  *   a        a table of pointers: a[i] + a_first points to the k elements of row i
  *   slices   A (m, depth) in slices (below), of which the k columns from a_first on are read
  *   sparse   a table of m whole rows; a chain then leaves out the terms that are 0 */

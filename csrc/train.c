@@ -447,10 +447,6 @@ static nnf_range next_piece(const nnf_network *network, const target *t, nnf_ran
 /* Of a block, those of its columns that belong to the thread. */
 static void update_columns(const epoch_job *job, target *t, nnf_range own, const step *s)
 {
-    if (own.begin == t->block.columns.begin && own.end == t->block.columns.end) {
-        update_target(job, t, s);
-        return;
-    }
     for (; own.begin < own.end; own.begin = t->block.columns.end) {
         t->block.columns = next_piece(job->network, t, own);
         update_target(job, t, s);
